@@ -1,0 +1,1 @@
+"""What the ports ask for, each made with one technology."""

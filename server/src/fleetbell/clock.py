@@ -1,0 +1,43 @@
+"""The time, as a value that is handed in.
+
+Nothing below the doors reads the system's clock by itself: services take a :class:`Clock`, the domain takes
+``at_ms``.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Milliseconds since 1970-01-01 UTC, never going back within one process."""
+
+    def now_ms(self) -> int: ...
+
+
+class SystemClock:
+    """The system's clock, held still while the system's goes back."""
+
+    def __init__(self) -> None:
+        self._latest_ms = 0
+
+    def now_ms(self) -> int:
+        self._latest_ms = max(self._latest_ms, time.time_ns() // 1_000_000)
+        return self._latest_ms
+
+
+def wire_time(at_ms: int | None) -> str | None:
+    """The time as the API writes it: UTC, ``yyyyMMdd'T'HHmmss'Z'``.
+
+    Source: northbound contract, section 2.
+
+    >>> wire_time(1_795_168_800_000)
+    '20261120T100000Z'
+    >>> wire_time(None) is None
+    True
+    """
+    if at_ms is None:
+        return None
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -1,0 +1,1 @@
+"""What an upgrade is: values and rules, without I/O, clock or chance."""

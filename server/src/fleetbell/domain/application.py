@@ -1,0 +1,81 @@
+"""Who may call, what it proves itself with, and what signs its push messages."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+
+def digest(secret: str) -> str:
+    """What is stored of a random secret or token: its SHA-256 in hex.
+
+    A plain hash is enough because these secrets are random and long, never chosen by a person.
+    """
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Rotating:
+    """A stored value that can be replaced with an overlap: for a while the former one counts too."""
+
+    current: str
+    former: str | None = None
+    former_until_ms: int = 0
+
+    def valid(self, *, at_ms: int) -> tuple[str, ...]:
+        """The values that count now, the newest first."""
+        if self.former is not None and at_ms < self.former_until_ms:
+            return (self.current, self.former)
+        return (self.current,)
+
+    def rotated(self, new: str, *, former_until_ms: int) -> Rotating:
+        """With ``new`` in front; what counted until now does so until ``former_until_ms``."""
+        return Rotating(new, self.current, former_until_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """One application: it owns devices, packages, tasks and subscriptions.
+
+    Two secrets with two uses: the login secret is sent by the application (stored as a digest), the signing
+    secret signs push messages (stored as it is, ``whsec_...``). Knowing one is of no use for the other.
+    """
+
+    application_id: str
+    name: str
+    login: Rotating  # digests
+    signing: Rotating  # whsec_... texts
+    created_at_ms: int
+    ddi_tenant: str | None = None  # its name in the paths of the DDI door, in lower case
+    gateway_token: str | None = (
+        None  # digest; a device that shows the token may act for any node id of the application
+    )
+    calls_per_window: int | None = None  # flow control; None: the platform's setting
+
+    def accepts(self, secret: str, *, at_ms: int) -> bool:
+        """Whether ``secret`` is its login secret, compared in constant time."""
+        given = digest(secret)
+        return any(hmac.compare_digest(given, stored) for stored in self.login.valid(at_ms=at_ms))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackCa:
+    """A CA that an application's callback servers are trusted by, beside the system's."""
+
+    ca_id: str
+    application_id: str
+    subject: str
+    pem: str
+    not_after_ms: int
+    added_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """An access or refresh token, as stored: only its digest."""
+
+    token_digest: str
+    application_id: str
+    access: bool  # else a refresh token
+    expires_at_ms: int

@@ -1,0 +1,157 @@
+"""One notification on its way to one endpoint: what an answer means for it, and when it is tried again.
+
+An *endpoint* is one callback URL of one application; a *lane* is one device at one endpoint. Only the *head*
+of a lane is ever sent; the next one becomes the head when the former has ended.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import assert_never
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The endpoint answered 2xx."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The endpoint answered 410: it wants nothing more."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The endpoint answered another 3xx or 4xx: it does not want this message."""
+
+    status: int
+    text: str = ""  # the first 1 KiB of the answer, or why it counts as a refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """The endpoint itself fails: no connection, TLS, time-out, 5xx, 408, 425 or 429, or an address the
+    guard closes."""
+
+    reason: str
+    status: int | None = None
+    retry_after_s: float | None = None
+
+
+Answer = Accepted | Gone | Refused | Unreachable
+
+
+class DeliveryStatus(enum.IntEnum):
+    """Where a delivery stands. ``BEHIND`` waits for its turn in the lane, ``HEAD`` is the one to send."""
+
+    BEHIND = 0
+    HEAD = 1
+    DELIVERED = 2
+    DEAD = 3
+    SUPERSEDED = 4
+
+
+class DeadReason(enum.StrEnum):
+    """Why a delivery ended without a 2xx."""
+
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    ENDPOINT_GONE = "endpoint gone"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """How long a failing delivery waits, by the number of attempts so far.
+
+    After the last wait of ``unreachable_s`` that wait repeats until ``horizon_s`` after the notification was
+    made; after the last wait of ``refused_s`` the delivery is dead.
+    """
+
+    unreachable_s: tuple[float, ...] = (5, 30, 120, 600, 1800, 3600)
+    refused_s: tuple[float, ...] = (5, 30, 300, 1800, 3600)
+    horizon_s: float = 7 * 86_400
+    jitter: float = 0.2  # a wait is stretched by up to this share of itself
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The delivery has ended well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The delivery is due again."""
+
+    due_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """The delivery has ended without a 2xx."""
+
+    reason: DeadReason
+
+
+Verdict = Delivered | Again | Dead
+
+DELIVERED = Delivered()
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The claimed head of a lane: all that a sender needs, and what proves its claim.
+
+    The claim is good while the lane's fence is still ``fence``; a settlement with an older one changes
+    nothing.
+    """
+
+    lane_id: int
+    fence: int
+    delivery_id: int
+    endpoint_id: int
+    notification_id: int
+    sequence: int  # position in the lane, from 1
+    attempt: int  # 1 for the first
+    skipped: int  # deliveries of this lane that ended dead since the last one that was delivered
+    made_at_ms: int
+    body: str
+
+
+def verdict(answer: Answer, head: Head, *, at_ms: int, schedule: Schedule, draw: float) -> Verdict:
+    """What becomes of ``head`` after ``answer``; ``draw`` is a random number in [0, 1).
+
+    >>> head = Head(1, 1, 1, 1, 1, sequence=1, attempt=1, skipped=0, made_at_ms=0, body="{}")
+    >>> verdict(Unreachable("no connection"), head, at_ms=0, schedule=Schedule(), draw=0.0)
+    Again(due_at_ms=5000)
+    """
+    match answer:
+        case Accepted():
+            return DELIVERED
+        case Gone():
+            return Dead(DeadReason.ENDPOINT_GONE)
+        case Refused():
+            if head.attempt > len(schedule.refused_s):
+                return Dead(DeadReason.REFUSED)
+            wait_s = schedule.refused_s[head.attempt - 1]
+        case Unreachable():
+            if at_ms - head.made_at_ms >= schedule.horizon_s * 1000:
+                return Dead(DeadReason.UNREACHABLE)
+            wait_s = schedule.unreachable_s[min(head.attempt, len(schedule.unreachable_s)) - 1]
+            wait_s = max(wait_s, answer.retry_after_s or 0.0)
+        case _:
+            assert_never(answer)
+    return Again(at_ms + round(wait_s * (1 + schedule.jitter * draw) * 1000))
+
+
+class Settlement(msgspec.Struct, frozen=True, gc=False):
+    """What became of one claimed head."""
+
+    head: Head
+    verdict: Verdict

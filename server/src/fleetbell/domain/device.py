@@ -1,0 +1,85 @@
+"""A device: what it is called, what it is, and which versions it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fleetbell.domain.subtask import UpgradeKind
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What a device is and a package is made for. An empty part is unknown and fits everything."""
+
+    manufacturer_name: str = ""
+    device_type: str = ""
+    model: str = ""
+
+    def fits(self, other: Product) -> bool:
+        """Whether no part that both know differs.
+
+        >>> Product("Acme", "WaterMeter", "WM10").fits(Product("Acme"))
+        True
+        >>> Product("Acme").fits(Product("Other"))
+        False
+        """
+        pairs = (
+            (self.manufacturer_name, other.manufacturer_name),
+            (self.device_type, other.device_type),
+            (self.model, other.model),
+        )
+        return all(mine == theirs or not mine or not theirs for mine, theirs in pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One device of one application.
+
+    ``node_id`` is the name it uses on its protocol (the ``controllerId`` of DDI), unique within the
+    application. ``action_id`` is the attempt it works on now, ``cancel_action_id`` one it still has to be
+    told to give up.
+    """
+
+    device_id: str
+    application_id: str
+    node_id: str
+    created_at_ms: int
+    modified_at_ms: int
+    name: str = ""
+    product: Product = Product()
+    manufacturer_id: str = ""
+    protocol_type: str = ""
+    verify_code: str = ""
+    target_token: str | None = None  # its secret at the device doors, as it is: agents send it literally
+    psk: str | None = None
+    timeout_s: int = 0  # of the verify code; 0: never ends
+    sw_version: str = ""
+    fw_version: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)  # what it told of itself (DDI configData)
+    attributes_wanted: bool = True
+    last_contact_at_ms: int | None = None
+    action_id: int | None = None
+    cancel_action_id: int | None = None
+    installed_action_id: int | None = None  # the last attempt that succeeded
+
+    def version(self, kind: UpgradeKind) -> str:
+        """What it is known to run, or "" when nothing is known."""
+        return self.sw_version if kind is UpgradeKind.SOFTWARE else self.fw_version
+
+
+VERSION_KEYS: Mapping[UpgradeKind, str] = {
+    UpgradeKind.SOFTWARE: "sw_version",
+    UpgradeKind.FIRMWARE: "fw_version",
+}
+
+
+def version_told(attributes: Mapping[str, str], kind: UpgradeKind, *, fallback_key: str) -> str | None:
+    """The version of ``kind`` among a device's attributes, else the one under ``fallback_key``, else None.
+
+    Source: decisions, "Upgrade life".
+
+    >>> version_told({"version": "1.2"}, UpgradeKind.SOFTWARE, fallback_key="version")
+    '1.2'
+    """
+    return attributes.get(VERSION_KEYS[kind]) or attributes.get(fallback_key) or None

@@ -1,0 +1,139 @@
+"""News turned into one of the four push messages. The bytes are fixed here and never change again."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from fleetbell.domain.subtask import (
+    Attempt,
+    Ended,
+    Finished,
+    News,
+    StateChanged,
+    SubTaskStatus,
+    UpgradeKind,
+    UpgradeState,
+)
+
+NOTIFY_TYPES = (
+    "swUpgradeStateChangeNotify",
+    "swUpgradeResultNotify",
+    "fwUpgradeStateChangeNotify",
+    "fwUpgradeResultNotify",
+)
+
+
+class _Body(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """The fields that all four share, in the order of the documents."""
+
+    notify_type: str
+    device_id: str
+    app_id: str
+    operation_id: str
+    sub_operation_id: str
+
+
+class _SoftwareState(_Body, frozen=True, gc=False, rename="camel"):
+    sw_upgrade_state: str
+
+
+class _FirmwareState(_Body, frozen=True, gc=False, rename="camel"):
+    step: str
+    step_desc: str
+
+
+class _SoftwareResult(_Body, frozen=True, gc=False, rename="camel"):
+    cur_version: str
+    target_version: str
+    source_version: str
+    sw_upgrade_result: str
+    upgrade_time: str | int
+    result_desc: str
+    error_code: str
+    description: str
+
+
+class _FirmwareResult(_Body, frozen=True, gc=False, rename="camel"):
+    cur_version: str
+    target_version: str
+    source_version: str
+    status: str
+    status_desc: str
+    upgrade_time: str | int
+
+
+_encode = msgspec.json.Encoder().encode
+_WORDS = tuple(state.wire_name for state in UpgradeState)
+
+
+class Notification(msgspec.Struct, frozen=True, gc=False):
+    """One push message. Its id, the ``webhook-id``, is the same whichever endpoint it goes to."""
+
+    notify_type: str
+    application_id: str
+    device_id: str
+    operation_id: str
+    sub_operation_id: str
+    body: str  # the very characters that are sent, as UTF-8
+    made_at_ms: int
+
+
+def notification(
+    item: News, attempt: Attempt, *, at_ms: int, upgrade_time_as_number: bool = False
+) -> Notification:
+    """The message that tells ``item``; ``attempt`` is the attempt after it."""
+    software = attempt.kind is UpgradeKind.SOFTWARE
+    common = (
+        attempt.device_id,
+        attempt.application_id,
+        attempt.operation_id,
+        attempt.sub_operation_id,
+    )
+    body: _Body
+    match item:
+        case StateChanged(state):
+            word = _WORDS[state]
+            if software:
+                body = _SoftwareState("swUpgradeStateChangeNotify", *common, word)
+            else:
+                body = _FirmwareState("fwUpgradeStateChangeNotify", *common, str(int(state)), word)
+        case Finished(ended):
+            body = _result(ended, attempt, common, upgrade_time_as_number=upgrade_time_as_number)
+        case _:
+            assert_never(item)
+    return Notification(body.notify_type, *common[1::-1], *common[2:], _encode(body).decode(), at_ms)
+
+
+def _result(
+    ended: Ended, attempt: Attempt, common: tuple[str, str, str, str], *, upgrade_time_as_number: bool
+) -> _Body:
+    """The result message.
+
+    ``upgradeTime`` is whole seconds from the attempt's start to its end, a decimal string unless a setting
+    wants a number: one page of the documents says String, another long, none gives a unit.
+    """
+    success = ended.status is SubTaskStatus.SUCCESS
+    if success:
+        current = attempt.target_version
+    else:
+        current = attempt.device_version if ended.version is None else ended.version
+    seconds = ((attempt.ended_at_ms or 0) - (attempt.started_at_ms or 0)) // 1000
+    taken = seconds if upgrade_time_as_number else str(seconds)
+    versions = (current, attempt.target_version, attempt.source_version or "")
+    word = "SUCCESS" if success else "FAIL"
+    if attempt.kind is UpgradeKind.SOFTWARE:
+        return _SoftwareResult(
+            "swUpgradeResultNotify",
+            *common,
+            *versions,
+            word,
+            taken,
+            ended.result_desc,
+            ended.error_code,
+            ended.description,
+        )
+    # A firmware message has no field for the reason, so its description carries it (southbound contract,
+    6.2). reason = ended.result_desc if success else ended.description or ended.result_desc
+    return _FirmwareResult("fwUpgradeResultNotify", *common, *versions, word, reason, taken)

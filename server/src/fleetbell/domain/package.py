@@ -1,0 +1,39 @@
+"""A software or firmware package: what it is for, its version, its size and its digests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleetbell.domain.device import Product
+from fleetbell.domain.subtask import UpgradeKind
+
+FILE_TYPES = {"softwarePackage": UpgradeKind.SOFTWARE, "firmwarePackage": UpgradeKind.FIRMWARE}
+FILE_TYPE_NAMES = {kind: name for name, kind in FILE_TYPES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """Of a package's bytes, in hex. Devices of the hawkBit world ask for SHA-1 and MD5 as well."""
+
+    sha256: str
+    sha1: str
+    md5: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """One uploaded package. ``module_id`` is its number in the DDI door."""
+
+    file_id: str
+    application_id: str
+    kind: UpgradeKind
+    name: str
+    version: str
+    file_name: str
+    size_bytes: int
+    digests: Digests
+    uploaded_at_ms: int
+    product: Product = Product()
+    protocol_type: str = ""
+    description: str = ""
+    module_id: int = 0  # given by the store when it is added

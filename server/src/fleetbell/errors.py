@@ -1,0 +1,148 @@
+"""Every way the platform says no.
+
+A refusal is an exception below :class:`DomainError`. Its text says what was wrong and one thing that would be
+right; the doors add the documented code and sentence of their own table. Anything that is not a
+``DomainError`` is the platform's own fault.
+"""
+
+from __future__ import annotations
+
+
+class DomainError(Exception):
+    """A refusal: the caller can mend it, nothing was changed."""
+
+
+class InputInvalid(DomainError):
+    """A field is missing, has the wrong type or a value that means nothing."""
+
+
+class PageInvalid(DomainError):
+    """A page number below 0 or a page size outside its limits."""
+
+
+class CallbackUrlInvalid(DomainError):
+    """The callback URL cannot be used: scheme, port, path, or an address that the settings close."""
+
+
+class AppKeyMissing(DomainError):
+    """The header that names the calling application is missing."""
+
+
+class ApplicationUnknown(DomainError):
+    """No application has this id."""
+
+
+class ApplicationNotAuthorized(DomainError):
+    """An application asked for the things of another one."""
+
+
+class ApplicationTaken(DomainError):
+    """The id or the DDI tenant of a new application is in use."""
+
+
+class ApplicationInUse(DomainError):
+    """The application still has devices, packages or tasks."""
+
+
+class CredentialsInvalid(DomainError):
+    """The application id, the secret or the refresh token is wrong; never says which."""
+
+
+class CredentialsMissing(DomainError):
+    """A login or refresh without one of its mandatory fields."""
+
+
+class TokenInvalid(DomainError):
+    """The access token is missing, unknown, expired, or another application's."""
+
+
+class RateExceeded(DomainError):
+    """The application made more calls than its flow control allows."""
+
+    def __init__(self, text: str, *, retry_after_s: int) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
+class CertificateInvalid(DomainError):
+    """A CA that cannot be read, is no CA, or is in the list already."""
+
+
+class CertificateUnknown(DomainError):
+    """The application has no CA with this id."""
+
+
+class DeviceUnknown(DomainError):
+    """The application has no device with this id."""
+
+
+class DeviceBusy(DomainError):
+    """The device cannot be deleted while a task works on it."""
+
+
+class NodeIdTaken(DomainError):
+    """Another device of the application has this node id."""
+
+
+class PackageUnknown(DomainError):
+    """The application has no package with this id."""
+
+
+class PackageInUse(DomainError):
+    """A task that has not ended needs the package."""
+
+
+class ProductMismatch(DomainError):
+    """The package is made for another product than the device."""
+
+
+class TaskUnknown(DomainError):
+    """The application has no upgrade task with this id."""
+
+
+class TargetsMissing(DomainError):
+    """Neither devices nor groups were named."""
+
+
+class TargetsDoubled(DomainError):
+    """Devices and groups were named together."""
+
+
+class TargetsTooMany(DomainError):
+    """More targets than one task takes."""
+
+
+class TargetGroupsUnsupported(DomainError):
+    """Device groups were named, which this release does not have."""
+
+
+class ExecuteTypeInvalid(DomainError):
+    """The policy names an execution type that is unknown or not offered."""
+
+
+class RetryTimesInvalid(DomainError):
+    """The number of retries is missing or outside 1 to 5."""
+
+
+class SubscriptionUnknown(DomainError):
+    """The application has no such subscription."""
+
+
+class SubscriptionsTooMany(DomainError):
+    """A query matches more subscriptions than one answer may list."""
+
+
+class StorageFull(DomainError):
+    """The disk has no room for this; nothing of it was kept."""
+
+
+class Busy(DomainError):
+    """The platform has as much work waiting as it takes; the caller may repeat in a moment."""
+
+
+class ActionUnknown(DomainError):
+    """The device has no action with this id, or not in a state that allows the call."""
+
+
+class ActionEnded(DomainError):
+    """The action has ended; nothing that is reported for it counts any more."""

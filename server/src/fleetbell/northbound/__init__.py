@@ -1,0 +1,1 @@
+"""The door for applications: the API of the older platform, over HTTPS."""

@@ -1,0 +1,43 @@
+"""Where the bytes of packages are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from fleetbell.domain.package import Digests
+
+
+class BlobWriter(Protocol):
+    """One blob on its way in. Nothing is kept until :meth:`keep` has returned."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Append; the chunk is on its way to the disk, not in memory, when this returns.
+
+        Raises:
+            StorageFull: the disk has no room, or less than the reserve would be left; what was written is
+            gone.
+        """
+        ...
+
+    async def keep(self, blob_id: str) -> tuple[int, Digests]:
+        """Make it durable under ``blob_id``; size in bytes and digests."""
+        ...
+
+    async def discard(self) -> None:
+        """Forget it. Harmless after :meth:`keep`."""
+        ...
+
+
+class Blobs(Protocol):
+    """Package contents by id."""
+
+    def writer(self) -> BlobWriter: ...
+
+    def path(self, blob_id: str) -> Path:
+        """The file that holds a kept blob."""
+        ...
+
+    async def delete(self, blob_id: str) -> None:
+        """Remove it; no error when it is not there."""
+        ...

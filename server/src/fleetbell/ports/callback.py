@@ -1,0 +1,38 @@
+"""How a push message leaves the platform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from fleetbell.domain.delivery import Answer
+
+
+class Push(msgspec.Struct, frozen=True, gc=False):
+    """One POST."""
+
+    url: str
+    headers: tuple[str, ...]  # each "name: value"
+    body: bytes
+    application_id: str  # whose CAs are trusted, beside the system's
+
+
+class Callback(Protocol):
+    """Posts push messages. Never raises for a bad peer."""
+
+    def post(self, push: Push, answered: Callable[[Answer], None]) -> None:
+        """Start one POST; ``answered`` is called once, later, on the event loop.
+
+        A function and not a future: a future per message costs 20 us, and there are thousands a second.
+        """
+        ...
+
+    def set_trust(self, application_id: str, pems: Sequence[str]) -> None:
+        """From now on these CAs, beside the system's, are trusted for this application."""
+        ...
+
+    async def close(self) -> None:
+        """End everything; posts under way are not answered any more."""
+        ...

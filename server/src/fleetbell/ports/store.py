@@ -1,0 +1,304 @@
+"""The rows: the only truth of the platform.
+
+Reading is synchronous and quick (a point look-up takes microseconds), so it happens on the event loop.
+Writing is a *work*: a plain function that is handed a :class:`Transaction`. Works that wait at the same time
+share one commit; a work that raises leaves nothing behind and disturbs no other. ``docs/decisions`` ("Works
+run where the transaction is") says why a function and not an ``async with``.
+
+Methods on the hot path take lists, because batches are what makes them fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from fleetbell.domain.application import Application, CallbackCa, Token
+from fleetbell.domain.delivery import Head, Settlement
+from fleetbell.domain.device import Device
+from fleetbell.domain.notification import Notification
+from fleetbell.domain.package import Package
+from fleetbell.domain.subscription import Endpoint, Subscription
+from fleetbell.domain.subtask import Attempt, Ended, SubTask, SubTaskStatus, UpgradeKind
+from fleetbell.domain.task import Tally, TaskStatus, UpgradeTask
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list: ``number`` from 0, ``size`` rows each."""
+
+    number: int = 0
+    size: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[R]):
+    """One page of a list and how many rows there are in all."""
+
+    rows: tuple[R, ...]
+    total: int
+
+
+class Note(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Something that was said about an attempt and moved nothing: an audit line."""
+
+    action_id: int
+    at_ms: int
+    text: str
+
+
+class AttemptEnd(msgspec.Struct, frozen=True, gc=False):
+    """How an attempt ended, to be kept with it."""
+
+    attempt: Attempt  # after the end
+    ended: Ended
+
+
+@dataclass(slots=True)
+class HandOver:
+    """What a write left for the sender.
+
+    ``heads`` are claimed for this process and go to it in memory; ``left`` names the endpoints at which
+    heads became due that nobody claimed.
+    """
+
+    heads: list[Head] = field(default_factory=list)
+    left: set[int] = field(default_factory=set)
+
+
+Take = Callable[[int], bool]
+"""Asks the sender whether it takes one more head of an endpoint. Called on the writer's thread."""
+
+
+class Reading(Protocol):
+    """What can be asked. Lists are in order of creation unless said otherwise. Unknown ids give None."""
+
+    def application(self, application_id: str) -> Application | None: ...
+    def application_of_tenant(self, ddi_tenant: str) -> Application | None:
+        """By the (lower case) name in the paths of the DDI door."""
+        ...
+
+    def applications(self) -> tuple[Application, ...]: ...
+    def callback_cas(self, application_id: str | None = None) -> tuple[CallbackCa, ...]:
+        """Of one application, or of all."""
+        ...
+
+    def token(self, token_digest: str) -> Token | None: ...
+
+    def device(self, device_id: str) -> Device | None: ...
+    def device_of_node(self, application_id: str, node_id: str) -> Device | None: ...
+    def devices(self, application_id: str | None, page: Page) -> Listed[Device]:
+        """Of one application, or of all."""
+        ...
+
+    def package(self, file_id: str) -> Package | None: ...
+    def package_of_module(self, module_id: int) -> Package | None: ...
+    def packages(
+        self,
+        application_id: str | None,
+        page: Page,
+        *,
+        kind: UpgradeKind | None = None,
+        version: str | None = None,
+        manufacturer_name: str | None = None,
+        device_type: str | None = None,
+        model: str | None = None,
+    ) -> Listed[Package]: ...
+    def package_in_use(self, file_id: str) -> bool:
+        """Whether a task that has not ended needs it."""
+        ...
+
+    def task(self, operation_id: str) -> UpgradeTask | None: ...
+    def tasks(
+        self,
+        application_id: str | None,
+        page: Page,
+        *,
+        kind: UpgradeKind | None = None,
+        status: TaskStatus | None = None,
+        device_id: str | None = None,
+        manufacturer_name: str | None = None,
+        device_type: str | None = None,
+        model: str | None = None,
+    ) -> Listed[UpgradeTask]:
+        """The newest first. The product parts are those of the task's package."""
+        ...
+
+    def tally(self, operation_id: str) -> Tally: ...
+    def sub_task(self, sub_operation_id: str) -> SubTask | None: ...
+    def sub_tasks(
+        self, operation_id: str, page: Page, *, status: SubTaskStatus | None = None
+    ) -> Listed[SubTask]:
+        """In the order of the task's targets."""
+        ...
+
+    def attempts(self, action_ids: Sequence[int]) -> list[Attempt]:
+        """Those that exist, in no particular order."""
+        ...
+
+    def notes(self, action_id: int, *, most: int) -> tuple[Note, ...]:
+        """The newest first."""
+        ...
+
+    def subscription(self, subscription_id: str) -> Subscription | None: ...
+    def subscriptions(
+        self,
+        application_id: str,
+        page: Page,
+        *,
+        notify_type: str | None = None,
+        callback_url: str | None = None,
+    ) -> Listed[Subscription]: ...
+
+    def endpoint(self, endpoint_id: int) -> Endpoint | None: ...
+    def endpoints(self) -> tuple[Endpoint, ...]: ...
+    def next_due_ms(self, endpoint_id: int) -> int | None:
+        """When the earliest unclaimed head of this endpoint is due; None when there is none."""
+        ...
+
+    def deliveries_waiting(self) -> int:
+        """How many deliveries have not ended."""
+        ...
+
+
+class Transaction(Reading, Protocol):
+    """What a work can do. All of it is kept together or not at all."""
+
+    def add_application(self, application: Application) -> None:
+        """Raises ApplicationTaken for an id or tenant in use."""
+        ...
+
+    def save_application(self, application: Application) -> None: ...
+    def delete_application(self, application_id: str) -> None:
+        """With its tokens, CAs, subscriptions and endpoints.
+
+        Raises ApplicationInUse while it has devices, packages or tasks.
+        """
+        ...
+
+    def add_callback_ca(self, ca: CallbackCa) -> None: ...
+    def delete_callback_ca(self, ca_id: str) -> None: ...
+    def add_tokens(self, tokens: Sequence[Token]) -> None: ...
+    def delete_token(self, token_digest: str) -> None: ...
+    def delete_tokens_of(self, application_id: str) -> None: ...
+    def delete_expired_tokens(self, *, at_ms: int) -> int:
+        """How many there were."""
+        ...
+
+    def add_device(self, device: Device) -> None:
+        """Raises NodeIdTaken."""
+        ...
+
+    def save_device(self, device: Device) -> None:
+        """All columns but ``last_contact_at_ms``."""
+        ...
+
+    def touch_devices(self, contacts: Mapping[str, int]) -> None:
+        """Last contact times by device id; devices that are gone are passed over."""
+        ...
+
+    def delete_device(self, device_id: str) -> None: ...
+
+    def add_package(self, package: Package) -> Package:
+        """With its ``module_id`` given."""
+        ...
+
+    def delete_package(self, file_id: str) -> None: ...
+
+    def add_task(self, task: UpgradeTask, shares: Sequence[tuple[str, str]]) -> list[Attempt]:
+        """Keep a task with one sub task and its first attempt for each (sub operation id, device id), all
+        waiting.
+
+        The attempts come in that order with their new action ids. Devices are left as they are.
+        """
+        ...
+
+    def occupy_devices(self, attempts: Sequence[Attempt]) -> None:
+        """Each attempt is now what its device works on."""
+        ...
+
+    def release_devices(self, attempts: Sequence[Attempt], *, cancel: bool) -> None:
+        """Each device no longer works on this attempt; with ``cancel`` it is to be told so."""
+        ...
+
+    def save_attempts(self, attempts: Sequence[Attempt], ends: Sequence[AttemptEnd]) -> None:
+        """Keep moved attempts and the status, times and reason of their sub tasks; tasks whose last open sub
+        task is among ``ends`` get their status and end, tasks that had not begun get their start.
+
+        ``ends`` is about some of ``attempts``. The device of a success runs the target version from now on,
+        and its attributes are wanted again; the device of any end is free.
+        """
+        ...
+
+    def add_notes(self, notes: Sequence[Note], *, most: int) -> None:
+        """Keep audit lines, of each attempt the newest ``most``."""
+        ...
+
+    def add_subscription(self, subscription: Subscription) -> bool:
+        """False, and nothing changed, when the same (application, type, URL) is there already."""
+        ...
+
+    def delete_subscriptions(self, subscriptions: Sequence[Subscription], *, at_ms: int) -> HandOver:
+        """Their waiting deliveries become dead (cancelled); lanes go on with what other subscriptions
+        brought."""
+        ...
+
+    def add_notifications(self, notifications: Sequence[Notification], *, take: Take, at_ms: int) -> HandOver:
+        """Keep the notifications in this order, with one delivery for each subscription of their application
+        and type.
+
+        Each delivery takes the next place in its lane. A delivery that becomes the head of its lane is
+        claimed when ``take`` says yes to its endpoint, else it is due at once.
+        """
+        ...
+
+    def claim(self, endpoint_id: int, *, at_ms: int, most: int) -> list[Head]:
+        """Claim heads of this endpoint that are due, the longest due first. Nobody else gets them until
+        they settle."""
+        ...
+
+    def settle(self, settlements: Sequence[Settlement], *, take: Take, at_ms: int) -> HandOver:
+        """Record verdicts; where a delivery ended, the next of its lane becomes the head, claimed when
+        ``take`` says yes.
+
+        A settlement whose claim is no longer good changes nothing.
+        """
+        ...
+
+    def release_claims(self) -> int:
+        """Make every claimed head due at once, whoever had claimed it; how many. For a sender that starts
+        anew."""
+        ...
+
+
+class Store(Protocol):
+    """Where everything is kept."""
+
+    @property
+    def instance(self) -> str:
+        """A random name of this store, made when it was made."""
+        ...
+
+    @property
+    def reading(self) -> Reading:
+        """The committed state. For the event loop's thread only."""
+        ...
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run ``work`` in a transaction; return what it returned once that is on stable storage.
+
+        Raises:
+            Busy: too many works are waiting; this one was not begun.
+            StorageFull: the disk is full; nothing was kept.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish the works that wait, then let go."""
+        ...

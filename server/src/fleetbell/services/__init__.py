@@ -1,0 +1,1 @@
+"""One use case per function or small class, with the ports it needs as arguments."""

@@ -1,0 +1,1 @@
+"""The doors for devices, one folder per protocol."""
