@@ -38,7 +38,8 @@ class Refused:
 @dataclass(frozen=True, slots=True)
 class Unreachable:
     """The endpoint itself fails: no connection, TLS, time-out, 5xx, 408, 425 or 429, or an address the
-    guard closes."""
+    guard closes.
+    """
 
     reason: str
     status: int | None = None

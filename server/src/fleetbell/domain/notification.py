@@ -134,6 +134,6 @@ def _result(
             ended.error_code,
             ended.description,
         )
-    # A firmware message has no field for the reason, so its description carries it (southbound contract,
-    6.2). reason = ended.result_desc if success else ended.description or ended.result_desc
+    # A firmware message has no field for the reason, so its description carries it
+    # (southbound contract, 6.2).
     return _FirmwareResult("fwUpgradeResultNotify", *common, *versions, word, reason, taken)

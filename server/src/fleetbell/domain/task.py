@@ -13,7 +13,8 @@ TARGETS_MOST = 256  # devices (or groups) that one task takes; northbound contra
 
 class TaskStatus(enum.IntEnum):
     """Where a task stands. A task says ``failed`` where its sub tasks say ``fail`` (northbound contract,
-    6.2)."""
+    6.2).
+    """
 
     WAIT = 0
     PROCESSING = 1

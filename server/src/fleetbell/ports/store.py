@@ -246,7 +246,8 @@ class Transaction(Reading, Protocol):
 
     def delete_subscriptions(self, subscriptions: Sequence[Subscription], *, at_ms: int) -> HandOver:
         """Their waiting deliveries become dead (cancelled); lanes go on with what other subscriptions
-        brought."""
+        brought.
+        """
         ...
 
     def add_notifications(self, notifications: Sequence[Notification], *, take: Take, at_ms: int) -> HandOver:
@@ -260,7 +261,8 @@ class Transaction(Reading, Protocol):
 
     def claim(self, endpoint_id: int, *, at_ms: int, most: int) -> list[Head]:
         """Claim heads of this endpoint that are due, the longest due first. Nobody else gets them until
-        they settle."""
+        they settle.
+        """
         ...
 
     def settle(self, settlements: Sequence[Settlement], *, take: Take, at_ms: int) -> HandOver:
@@ -273,7 +275,8 @@ class Transaction(Reading, Protocol):
 
     def release_claims(self) -> int:
         """Make every claimed head due at once, whoever had claimed it; how many. For a sender that starts
-        anew."""
+        anew.
+        """
         ...
 
 
