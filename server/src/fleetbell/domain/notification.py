@@ -103,7 +103,15 @@ def notification(
             body = _result(ended, attempt, common, upgrade_time_as_number=upgrade_time_as_number)
         case _:
             assert_never(item)
-    return Notification(body.notify_type, *common[1::-1], *common[2:], _encode(body).decode(), at_ms)
+    return Notification(
+        body.notify_type,
+        attempt.application_id,
+        attempt.device_id,
+        attempt.operation_id,
+        attempt.sub_operation_id,
+        _encode(body).decode(),
+        at_ms,
+    )
 
 
 def _result(
@@ -136,4 +144,5 @@ def _result(
         )
     # A firmware message has no field for the reason, so its description carries it
     # (southbound contract, 6.2).
+    reason = ended.result_desc if success else ended.description or ended.result_desc
     return _FirmwareResult("fwUpgradeResultNotify", *common, *versions, word, reason, taken)
