@@ -1,0 +1,143 @@
+"""Devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import apsw
+import msgspec
+
+from fleetbell.adapters.sqlite.rows import Reader, as_json, where
+from fleetbell.domain.device import Device, Product
+from fleetbell.domain.subtask import Attempt
+from fleetbell.errors import NodeIdTaken
+from fleetbell.ports.store import Listed, Page
+
+_SAVED = (
+    "device_id, application_id, node_id, created_at_ms, modified_at_ms, name, manufacturer_name, "
+    "device_type, model, "
+    "manufacturer_id, protocol_type, verify_code, target_token, psk, timeout_s, sw_version, fw_version, "
+    "attributes, "
+    "attributes_wanted, action_id, cancel_action_id, installed_action_id"
+)
+_COLUMNS = f"{_SAVED}, last_contact_at_ms"
+_SET = ", ".join(f"{column} = ?{number}" for number, column in enumerate(_SAVED.split(", "), 1))
+
+_attributes = msgspec.json.Decoder(dict[str, str])
+
+
+def _device(row: tuple[Any, ...]) -> Device:
+    return Device(
+        device_id=row[0],
+        application_id=row[1],
+        node_id=row[2],
+        created_at_ms=row[3],
+        modified_at_ms=row[4],
+        name=row[5],
+        product=Product(*row[6:9]),
+        manufacturer_id=row[9],
+        protocol_type=row[10],
+        verify_code=row[11],
+        target_token=row[12],
+        psk=row[13],
+        timeout_s=row[14],
+        sw_version=row[15],
+        fw_version=row[16],
+        attributes=_attributes.decode(row[17]),
+        attributes_wanted=bool(row[18]),
+        action_id=row[19],
+        cancel_action_id=row[20],
+        installed_action_id=row[21],
+        last_contact_at_ms=row[22],
+    )
+
+
+def _values(device: Device) -> tuple[None | int | str, ...]:
+    return (
+        device.device_id,
+        device.application_id,
+        device.node_id,
+        device.created_at_ms,
+        device.modified_at_ms,
+        device.name,
+        device.product.manufacturer_name,
+        device.product.device_type,
+        device.product.model,
+        device.manufacturer_id,
+        device.protocol_type,
+        device.verify_code,
+        device.target_token,
+        device.psk,
+        device.timeout_s,
+        device.sw_version,
+        device.fw_version,
+        msgspec.json.encode(device.attributes).decode(),
+        device.attributes_wanted,
+        device.action_id,
+        device.cancel_action_id,
+        device.installed_action_id,
+    )
+
+
+class DeviceReading(Reader):
+    """See :class:`fleetbell.ports.store.Reading`."""
+
+    def device(self, device_id: str) -> Device | None:
+        row = self._row(f"SELECT {_COLUMNS} FROM device WHERE device_id = ?", (device_id,))
+        return None if row is None else _device(row)
+
+    def device_of_node(self, application_id: str, node_id: str) -> Device | None:
+        row = self._row(
+            f"SELECT {_COLUMNS} FROM device WHERE application_id = ? AND node_id = ?",
+            (application_id, node_id),
+        )
+        return None if row is None else _device(row)
+
+    def devices(self, application_id: str | None, page: Page) -> Listed[Device]:
+        condition, values = where({"application_id = ?": application_id})
+        listed = self._listed(_COLUMNS, f"FROM device {condition}", values, page, "number")
+        return Listed(tuple(map(_device, listed.rows)), listed.total)
+
+
+class DeviceWriting(DeviceReading):
+    """See :class:`fleetbell.ports.store.Transaction`."""
+
+    def add_device(self, device: Device) -> None:
+        places = ", ".join("?" * len(_COLUMNS.split(", ")))
+        try:
+            self._rows(
+                f"INSERT INTO device ({_COLUMNS}) VALUES ({places})",
+                (*_values(device), device.last_contact_at_ms),
+            )
+        except apsw.ConstraintError as error:
+            raise NodeIdTaken(
+                f"another device of this application has the node id {device.node_id!r}"
+            ) from error
+
+    def save_device(self, device: Device) -> None:
+        self._rows(f"UPDATE device SET {_SET} WHERE device_id = ?1", _values(device))
+
+    def touch_devices(self, contacts: Mapping[str, int]) -> None:
+        self._rows(
+            "UPDATE device SET last_contact_at_ms = j.value->>1 FROM json_each(?1) AS j "
+            "WHERE device.device_id = j.value->>0",
+            (as_json(list(contacts.items())),),
+        )
+
+    def delete_device(self, device_id: str) -> None:
+        self._rows("DELETE FROM device WHERE device_id = ?", (device_id,))
+
+    def occupy_devices(self, attempts: Sequence[Attempt]) -> None:
+        self._rows(
+            "UPDATE device SET action_id = j.value->>1 FROM json_each(?1) AS j "
+            "WHERE device.device_id = j.value->>0",
+            (as_json([(attempt.device_id, attempt.action_id) for attempt in attempts]),),
+        )
+
+    def release_devices(self, attempts: Sequence[Attempt], *, cancel: bool) -> None:
+        self._rows(
+            "UPDATE device SET action_id = NULL, cancel_action_id = iif(?2, action_id, cancel_action_id) "
+            "FROM json_each(?1) AS j WHERE device.device_id = j.value->>0 AND device.action_id = j.value->>1",
+            (as_json([(attempt.device_id, attempt.action_id) for attempt in attempts]), cancel),
+        )

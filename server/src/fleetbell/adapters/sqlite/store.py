@@ -1,0 +1,89 @@
+"""The store on SQLite, put together from its concepts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from fleetbell.adapters.sqlite.application import ApplicationReading, ApplicationWriting
+from fleetbell.adapters.sqlite.delivery import DeliveryReading, DeliveryWriting
+from fleetbell.adapters.sqlite.device import DeviceReading, DeviceWriting
+from fleetbell.adapters.sqlite.migrate import migrate
+from fleetbell.adapters.sqlite.package import PackageReading, PackageWriting
+from fleetbell.adapters.sqlite.subscription import SubscriptionReading, SubscriptionWriting
+from fleetbell.adapters.sqlite.task import TaskReading, TaskWriting
+from fleetbell.adapters.sqlite.writer import Writer
+from fleetbell.ports.store import Reading, Transaction
+
+T = TypeVar("T")
+
+_BUSY_MS = 10_000  # how long one process waits for another that writes to the same folder
+_CACHE_KIB = 32_768
+_CHECKPOINT_PAGES = 4_000
+
+
+class SqliteReading(
+    ApplicationReading, DeviceReading, PackageReading, TaskReading, SubscriptionReading, DeliveryReading
+):
+    """All that can be asked."""
+
+
+class SqliteTransaction(
+    ApplicationWriting, DeviceWriting, PackageWriting, TaskWriting, SubscriptionWriting, DeliveryWriting
+):
+    """All that a work can do."""
+
+
+class SqliteStore:
+    """See :class:`fleetbell.ports.store.Store`. Write-ahead log, every commit on stable storage (FULL)."""
+
+    def __init__(self, writer: apsw.Connection, reader: apsw.Connection) -> None:
+        self._reader = reader
+        self._reading: Reading = SqliteReading(reader)
+        self._instance: str = str(reader.execute("SELECT instance FROM platform").fetchall()[0][0])
+        transaction: Transaction = SqliteTransaction(writer)
+        self._writer = Writer(writer, transaction, asyncio.get_running_loop())
+
+    @classmethod
+    def open(cls, path: Path) -> SqliteStore:
+        """Open or make the database. To be called on the event loop that will use it.
+
+        Raises:
+            SchemaRefused: a newer release made it.
+        """
+        writer = _connect(path)
+        migrate(writer)
+        return cls(writer, _connect(path, reading=True))
+
+    @property
+    def instance(self) -> str:
+        return self._instance
+
+    @property
+    def reading(self) -> Reading:
+        return self._reading
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        return await self._writer.write(work)
+
+    async def close(self) -> None:
+        await self._writer.close()
+        self._reader.close()
+
+
+def _connect(path: Path, *, reading: bool = False) -> apsw.Connection:
+    db = apsw.Connection(str(path))
+    db.set_busy_timeout(_BUSY_MS)
+    for setting in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        f"cache_size = -{_CACHE_KIB}",
+        f"wal_autocheckpoint = {0 if reading else _CHECKPOINT_PAGES}",
+        f"query_only = {int(reading)}",
+    ):
+        db.execute(f"PRAGMA {setting}").fetchall()
+    return db

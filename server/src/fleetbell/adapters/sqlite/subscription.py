@@ -1,0 +1,82 @@
+"""Subscriptions and the endpoints that they name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleetbell.adapters.sqlite.rows import Reader, where
+from fleetbell.domain.subscription import Endpoint, Subscription
+from fleetbell.ports.store import Listed, Page
+
+_COLUMNS = "s.subscription_id, s.application_id, s.notify_type, e.url, s.created_at_ms"
+_FROM = "FROM subscription AS s JOIN endpoint AS e ON e.endpoint_id = s.endpoint_id"
+
+
+def _subscription(row: tuple[Any, ...]) -> Subscription:
+    return Subscription(
+        subscription_id=row[0],
+        application_id=row[1],
+        notify_type=row[2],
+        callback_url=row[3],
+        created_at_ms=row[4],
+    )
+
+
+class SubscriptionReading(Reader):
+    """See :class:`fleetbell.ports.store.Reading`."""
+
+    def subscription(self, subscription_id: str) -> Subscription | None:
+        row = self._row(f"SELECT {_COLUMNS} {_FROM} WHERE s.subscription_id = ?", (subscription_id,))
+        return None if row is None else _subscription(row)
+
+    def subscriptions(
+        self,
+        application_id: str,
+        page: Page,
+        *,
+        notify_type: str | None = None,
+        callback_url: str | None = None,
+    ) -> Listed[Subscription]:
+        condition, values = where(
+            {
+                "s.application_id = ?": application_id,
+                "s.notify_type = ?": notify_type,
+                "e.url = ?": callback_url,
+            }
+        )
+        listed = self._listed(_COLUMNS, f"{_FROM} {condition}", values, page, "s.number")
+        return Listed(tuple(map(_subscription, listed.rows)), listed.total)
+
+    def endpoint(self, endpoint_id: int) -> Endpoint | None:
+        row = self._row(
+            "SELECT endpoint_id, application_id, url FROM endpoint WHERE endpoint_id = ?", (endpoint_id,)
+        )
+        return None if row is None else Endpoint(*row)
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        rows = self._rows("SELECT endpoint_id, application_id, url FROM endpoint ORDER BY endpoint_id")
+        return tuple(Endpoint(*row) for row in rows)
+
+
+class SubscriptionWriting(SubscriptionReading):
+    """See :class:`fleetbell.ports.store.Transaction`."""
+
+    def add_subscription(self, subscription: Subscription) -> bool:
+        self._rows(
+            "INSERT INTO endpoint (application_id, url) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (subscription.application_id, subscription.callback_url),
+        )
+        added = self._rows(
+            "INSERT INTO subscription (subscription_id, application_id, notify_type, endpoint_id, "
+            "created_at_ms) "
+            "SELECT ?1, ?2, ?3, endpoint_id, ?5 FROM endpoint WHERE application_id = ?2 AND url = ?4 "
+            "ON CONFLICT DO NOTHING RETURNING 1",
+            (
+                subscription.subscription_id,
+                subscription.application_id,
+                subscription.notify_type,
+                subscription.callback_url,
+                subscription.created_at_ms,
+            ),
+        )
+        return bool(added)
