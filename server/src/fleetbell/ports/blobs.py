@@ -38,6 +38,10 @@ class Blobs(Protocol):
         """The file that holds a kept blob."""
         ...
 
+    def ids(self) -> tuple[str, ...]:
+        """Every kept blob. May touch the disk: for the start of the platform."""
+        ...
+
     async def delete(self, blob_id: str) -> None:
         """Remove it; no error when it is not there."""
         ...

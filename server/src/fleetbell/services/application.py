@@ -1,0 +1,264 @@
+"""Applications: made, listed, given new secrets, and the CAs their callback servers are trusted by."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from fleetbell.clock import Clock
+from fleetbell.domain.application import Application, CallbackCa, Rotating, digest
+from fleetbell.errors import ApplicationUnknown, CertificateInvalid, CertificateUnknown, InputInvalid
+from fleetbell.ids import new_id, new_token
+from fleetbell.ports.store import Store, Transaction
+from fleetbell_sdk.signature import new_secret
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_DEFAULT_TENANT = "default"  # means "the only application" at the device door
+_PEM_LENGTH_MOST = 256 * 1024
+_SIGNING_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class NewApplication:
+    """An application with the secrets that are shown this once."""
+
+    application: Application
+    login_secret: str
+    signing_secret: str
+    gateway_token: str | None = None
+
+
+class Applications:
+    """The use cases around applications. ``trust_changed`` is told whose CAs have changed."""
+
+    def __init__(
+        self, store: Store, clock: Clock, *, trust_changed: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._trust_changed = trust_changed
+
+    async def create(
+        self,
+        name: str,
+        *,
+        application_id: str | None = None,
+        ddi_tenant: str | None = None,
+        calls_per_window: int | None = None,
+        gateway_token: bool = False,
+    ) -> NewApplication:
+        """A new application with new secrets.
+
+        Raises:
+            InputInvalid: a name, id, tenant or allowance that cannot be.
+            ApplicationTaken: the id or the tenant is in use.
+        """
+        login_secret, signing_secret = new_token(), _new_signing_secret()
+        gateway = new_token() if gateway_token else None
+        application = Application(
+            application_id=_checked_id(application_id),
+            name=_checked_name(name),
+            login=Rotating(digest(login_secret)),
+            signing=Rotating(signing_secret),
+            created_at_ms=self._clock.now_ms(),
+            ddi_tenant=_checked_tenant(ddi_tenant),
+            gateway_token=digest(gateway) if gateway else None,
+            calls_per_window=_checked_allowance(calls_per_window),
+        )
+        await self._store.write(lambda tx: tx.add_application(application))
+        return NewApplication(application, login_secret, signing_secret, gateway)
+
+    def list(self) -> tuple[Application, ...]:
+        return self._store.reading.applications()
+
+    def get(self, application_id: str) -> Application:
+        """Raises ApplicationUnknown."""
+        return _known(self._store.reading.application(application_id), application_id)
+
+    async def rotate_login(self, application_id: str, overlap_s: int) -> str:
+        """A new login secret; the former one still counts for ``overlap_s``."""
+        secret = new_token()
+        until_ms = self._until_ms(overlap_s)
+
+        def rotate(tx: Transaction) -> None:
+            application = _known(tx.application(application_id), application_id)
+            login = application.login.rotated(digest(secret), former_until_ms=until_ms)
+            tx.save_application(replace(application, login=login))
+
+        await self._store.write(rotate)
+        return secret
+
+    async def rotate_signing(self, application_id: str, overlap_s: int) -> str:
+        """A new signing secret; for ``overlap_s`` messages are signed with the former one too."""
+        secret = _new_signing_secret()
+        until_ms = self._until_ms(overlap_s)
+
+        def rotate(tx: Transaction) -> None:
+            application = _known(tx.application(application_id), application_id)
+            signing = application.signing.rotated(secret, former_until_ms=until_ms)
+            tx.save_application(replace(application, signing=signing))
+
+        await self._store.write(rotate)
+        return secret
+
+    async def rotate_gateway_token(self, application_id: str) -> str:
+        """A new gateway token, the first or in place of the former, which counts no more at once."""
+        token = new_token()
+
+        def rotate(tx: Transaction) -> None:
+            application = _known(tx.application(application_id), application_id)
+            tx.save_application(replace(application, gateway_token=digest(token)))
+
+        await self._store.write(rotate)
+        return token
+
+    async def delete(self, application_id: str) -> None:
+        """Raises ApplicationUnknown, or ApplicationInUse while it has devices, packages or tasks."""
+
+        def delete(tx: Transaction) -> None:
+            _known(tx.application(application_id), application_id)
+            tx.delete_application(application_id)
+
+        await self._store.write(delete)
+        self._trust_changed(application_id)
+
+    async def add_ca(self, application_id: str, pem_text: str) -> tuple[CallbackCa, ...]:
+        """Trust the CAs in ``pem_text``, all of them or none.
+
+        Raises:
+            CertificateInvalid: unreadable, no CA, expired, or in the list already.
+        """
+        at_ms = self._clock.now_ms()
+        added = _read_cas(application_id, pem_text, at_ms=at_ms)
+
+        def add(tx: Transaction) -> None:
+            _known(tx.application(application_id), application_id)
+            there = {ca.pem for ca in tx.callback_cas(application_id)}
+            for ca in added:
+                if ca.pem in there:
+                    raise CertificateInvalid(
+                        f"the CA {ca.subject!r} is in the list already, or twice in this text"
+                    )
+                there.add(ca.pem)
+                tx.add_callback_ca(ca)
+
+        await self._store.write(add)
+        self._trust_changed(application_id)
+        return added
+
+    def cas(self, application_id: str) -> tuple[CallbackCa, ...]:
+        self.get(application_id)
+        return self._store.reading.callback_cas(application_id)
+
+    async def remove_ca(self, application_id: str, ca_id: str) -> None:
+        """Raises CertificateUnknown."""
+
+        def remove(tx: Transaction) -> None:
+            _known(tx.application(application_id), application_id)
+            if not any(ca.ca_id == ca_id for ca in tx.callback_cas(application_id)):
+                raise CertificateUnknown(
+                    f"application {application_id} has no CA {ca_id}; list its CAs first"
+                )
+            tx.delete_callback_ca(ca_id)
+
+        await self._store.write(remove)
+        self._trust_changed(application_id)
+
+    def _until_ms(self, overlap_s: int) -> int:
+        if overlap_s < 0:
+            raise InputInvalid(f"the overlap must be 0 s or longer, not {overlap_s}")
+        return self._clock.now_ms() + overlap_s * 1000
+
+
+def _new_signing_secret() -> str:
+    return new_secret(secrets.token_bytes(_SIGNING_BYTES)).text
+
+
+def _known(application: Application | None, application_id: str) -> Application:
+    if application is None:
+        raise ApplicationUnknown(f"there is no application {application_id!r}; list the applications first")
+    return application
+
+
+def _checked_id(application_id: str | None) -> str:
+    if application_id is None:
+        return new_id("app")
+    if not _ID.fullmatch(application_id):
+        raise InputInvalid(
+            "an application id has 1 to 64 letters, digits, dots, dashes or underscores and begins with a "
+            f"letter or digit, unlike {application_id[:80]!r}"
+        )
+    return application_id
+
+
+def _checked_name(name: str) -> str:
+    if not name.strip() or len(name) > 256 or not name.isprintable():
+        raise InputInvalid("an application's name has 1 to 256 printable characters")
+    return name
+
+
+def _checked_tenant(ddi_tenant: str | None) -> str | None:
+    if ddi_tenant is None:
+        return None
+    tenant = ddi_tenant.lower()
+    if tenant == _DEFAULT_TENANT or not _TENANT.fullmatch(tenant):
+        raise InputInvalid(
+            "a DDI tenant has 1 to 64 letters, digits, dots, dashes or underscores and is not 'default', "
+            f"unlike {ddi_tenant[:80]!r}"
+        )
+    return tenant
+
+
+def _checked_allowance(calls_per_window: int | None) -> int | None:
+    if calls_per_window is not None and calls_per_window < 1:
+        raise InputInvalid(f"an application is allowed 1 call or more in a window, not {calls_per_window}")
+    return calls_per_window
+
+
+def _read_cas(application_id: str, pem_text: str, *, at_ms: int) -> tuple[CallbackCa, ...]:
+    if len(pem_text) > _PEM_LENGTH_MOST:
+        raise CertificateInvalid(
+            f"the text is longer than {_PEM_LENGTH_MOST} characters; send the CAs one by one"
+        )
+    try:
+        certificates = x509.load_pem_x509_certificates(pem_text.encode())
+    except ValueError as error:
+        raise CertificateInvalid(
+            "the text holds no readable certificate; send PEM, which begins with -----BEGIN CERTIFICATE-----"
+        ) from error
+    return tuple(_ca(application_id, certificate, at_ms=at_ms) for certificate in certificates)
+
+
+def _ca(application_id: str, certificate: x509.Certificate, *, at_ms: int) -> CallbackCa:
+    subject = certificate.subject.rfc4514_string()
+    not_after_ms = round(certificate.not_valid_after_utc.timestamp() * 1000)
+    if not _is_ca(certificate):
+        raise CertificateInvalid(
+            f"the certificate {subject!r} is no CA; send the CA that issued the callback server's certificate"
+        )
+    if not_after_ms <= at_ms:
+        raise CertificateInvalid(
+            f"the CA {subject!r} expired at {certificate.not_valid_after_utc.isoformat()}; send its successor"
+        )
+    return CallbackCa(
+        ca_id=new_id("ca"),
+        application_id=application_id,
+        subject=subject,
+        pem=certificate.public_bytes(Encoding.PEM).decode(),
+        not_after_ms=not_after_ms,
+        added_at_ms=at_ms,
+    )
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    """Whether its basic constraints say so. What cannot be read, or says nothing, is no CA."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return False

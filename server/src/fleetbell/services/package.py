@@ -1,0 +1,207 @@
+"""Packages: uploaded in chunks, looked up, listed, deleted."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fleetbell.clock import Clock
+from fleetbell.domain.device import Product
+from fleetbell.domain.package import Package
+from fleetbell.domain.subtask import UpgradeKind
+from fleetbell.errors import ApplicationUnknown, InputInvalid, PackageInUse, PackageUnknown
+from fleetbell.ids import new_id
+from fleetbell.ports.blobs import Blobs, BlobWriter
+from fleetbell.ports.store import Listed, Page, Store, Transaction
+
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
+_DESCRIPTION_LENGTH_MOST = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPackage:
+    """What is said of a package at its upload. ``sha256``, when given, must be that of the bytes.
+
+    A version of at most 16 bytes (northbound contract, 5.4) is a rule of the PCP protocol and not checked
+    here: other agents take longer ones.
+    """
+
+    kind: UpgradeKind
+    version: str
+    file_name: str
+    name: str = ""  # "": the file's name
+    product: Product = Product()
+    protocol_type: str = ""
+    description: str = ""
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.version:
+            raise InputInvalid("version is missing; it is what a device reports after the upgrade")
+        words = (
+            ("version", self.version),
+            ("name", self.name),
+            ("manufacturerName", self.product.manufacturer_name),
+            ("deviceType", self.product.device_type),
+            ("model", self.product.model),
+            ("protocolType", self.protocol_type),
+        )
+        for field, text in words:
+            if len(text) > 256 or not text.isprintable():
+                raise InputInvalid(f"{field} has at most 256 characters, all of them printable")
+        if len(self.description) > _DESCRIPTION_LENGTH_MOST:
+            raise InputInvalid(f"description has at most {_DESCRIPTION_LENGTH_MOST} characters")
+        if not _fit_for_a_path(self.file_name):
+            raise InputInvalid(
+                "the file needs a name of 1 to 200 bytes, printable and without slashes, such as "
+                f"firmware.bin, not {self.file_name[:80]!r}"
+            )
+        if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
+            raise InputInvalid("sha256 has 64 hexadecimal characters")
+
+
+def _fit_for_a_path(file_name: str) -> bool:
+    """Devices fetch the file under this name, so it has to be one part of a path."""
+    return (
+        0 < len(file_name.encode(errors="replace")) <= 200
+        and file_name.isprintable()
+        and file_name not in (".", "..")
+        and not set("/\\") & set(file_name)
+    )
+
+
+class Packages:
+    """The use cases around packages. A package of another application is unknown, never forbidden."""
+
+    def __init__(self, store: Store, blobs: Blobs, clock: Clock) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._clock = clock
+
+    def begin(self, application_id: str) -> Upload:
+        """An upload to write to. What the package is called may be said at its end."""
+        return Upload(self._store, self._blobs, self._clock, application_id)
+
+    def get(self, application_id: str, file_id: str) -> Package:
+        """Raises PackageUnknown."""
+        return _own(self._store.reading.package(file_id), application_id, file_id)
+
+    def list(
+        self,
+        application_id: str | None,
+        page: Page,
+        *,
+        kind: UpgradeKind | None = None,
+        version: str | None = None,
+        manufacturer_name: str | None = None,
+        device_type: str | None = None,
+        model: str | None = None,
+    ) -> Listed[Package]:
+        """Of one application, or of all; every filter is an exact match."""
+        return self._store.reading.packages(
+            application_id,
+            page,
+            kind=kind,
+            version=version,
+            manufacturer_name=manufacturer_name,
+            device_type=device_type,
+            model=model,
+        )
+
+    async def delete(self, application_id: str, file_id: str) -> None:
+        """Raises PackageUnknown, or PackageInUse while a task that has not ended needs it."""
+
+        def delete(tx: Transaction) -> None:
+            _own(tx.package(file_id), application_id, file_id)
+            if tx.package_in_use(file_id):
+                raise PackageInUse(
+                    f"an open upgrade task needs package {file_id}; stop it, or wait for its end"
+                )
+            tx.delete_package(file_id)
+
+        await self._store.write(delete)
+        await self._blobs.delete(file_id)
+
+    async def sweep(self) -> int:
+        """Remove contents that no package has: a crash can leave them between two steps. How many.
+
+        For the start of the platform, before the first upload begins.
+        """
+        orphans = [blob_id for blob_id in self._blobs.ids() if self._store.reading.package(blob_id) is None]
+        for blob_id in orphans:
+            await self._blobs.delete(blob_id)
+        return len(orphans)
+
+
+class Upload:
+    """One package on its way in. Nothing of it is kept until :meth:`finish` has returned."""
+
+    def __init__(self, store: Store, blobs: Blobs, clock: Clock, application_id: str) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._clock = clock
+        self._application_id = application_id
+        self._writer: BlobWriter = blobs.writer()
+        self._empty = True
+
+    async def write(self, chunk: bytes) -> None:
+        """Append; raises StorageFull, and then nothing of it is left."""
+        if chunk:
+            self._empty = False
+            await self._writer.write(chunk)
+
+    async def finish(self, new: NewPackage) -> Package:
+        """Keep the package, durably; after any refusal nothing of it is left.
+
+        Raises:
+            InputInvalid: the file is empty, or has another SHA-256 than was said.
+            StorageFull: the disk has no room.
+        """
+        try:
+            if self._empty:
+                raise InputInvalid("the file is empty; send at least one byte")
+            return await self._keep(new)
+        except BaseException:
+            await self.abandon()
+            raise
+
+    async def abandon(self) -> None:
+        """Forget it. Harmless at any time; after :meth:`finish` has returned it changes nothing."""
+        await self._writer.discard()
+
+    async def _keep(self, new: NewPackage) -> Package:
+        file_id = new_id("pkg")
+        size_bytes, digests = await self._writer.keep(file_id)
+        try:
+            if new.sha256 is not None and new.sha256.lower() != digests.sha256:
+                raise InputInvalid(f"the file's SHA-256 is {digests.sha256}, not the one that was given")
+            package = Package(
+                file_id=file_id,
+                application_id=self._application_id,
+                kind=new.kind,
+                name=new.name or new.file_name,
+                version=new.version,
+                file_name=new.file_name,
+                size_bytes=size_bytes,
+                digests=digests,
+                uploaded_at_ms=self._clock.now_ms(),
+                product=new.product,
+                protocol_type=new.protocol_type,
+                description=new.description,
+            )
+            return await self._store.write(lambda tx: _added(tx, package))
+        except BaseException:
+            await self._blobs.delete(file_id)
+            raise
+
+
+def _added(tx: Transaction, package: Package) -> Package:
+    if tx.application(package.application_id) is None:
+        raise ApplicationUnknown(f"there is no application {package.application_id!r}")
+    return tx.add_package(package)
+
+
+def _own(package: Package | None, application_id: str, file_id: str) -> Package:
+    if package is None or package.application_id != application_id:
+        raise PackageUnknown(f"the application has no package {file_id[:80]!r}")
+    return package
