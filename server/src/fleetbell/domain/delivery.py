@@ -70,16 +70,25 @@ class DeadReason(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """How long a failing delivery waits, by the number of attempts so far.
+    """How long a delivery waits for its next attempt.
 
-    After the last wait of ``unreachable_s`` that wait repeats until ``horizon_s`` after the notification was
-    made; after the last wait of ``refused_s`` the delivery is dead.
+    While its endpoint fails, the waits of ``unreachable_s`` follow each other, the last one again and again,
+    until ``horizon_s`` after the notification was made. A message that is refused itself waits through
+    ``refused_s`` and is dead after that.
     """
 
     unreachable_s: tuple[float, ...] = (5, 30, 120, 600, 1800, 3600)
     refused_s: tuple[float, ...] = (5, 30, 300, 1800, 3600)
     horizon_s: float = 7 * 86_400
     jitter: float = 0.2  # a wait is stretched by up to this share of itself
+
+    def pause_s(self, failures: int) -> float:
+        """How long an endpoint rests that has failed ``failures`` times in a row (at least once)."""
+        return self.unreachable_s[min(failures, len(self.unreachable_s)) - 1]
+
+    def stretched_ms(self, wait_s: float, *, draw: float) -> int:
+        """The wait in milliseconds, stretched by chance so that lanes do not come back all at once."""
+        return round(wait_s * (1 + self.jitter * draw) * 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +134,16 @@ class Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
     body: str
 
 
-def verdict(answer: Answer, head: Head, *, at_ms: int, schedule: Schedule, draw: float) -> Verdict:
-    """What becomes of ``head`` after ``answer``; ``draw`` is a random number in [0, 1).
+def verdict(
+    answer: Answer, head: Head, *, failures: int, at_ms: int, schedule: Schedule, draw: float
+) -> Verdict:
+    """What becomes of ``head`` after ``answer``.
+
+    ``failures`` is how often in a row the endpoint itself has failed, this answer included: a message waits
+    for its endpoint and spends nothing of its own. ``draw`` is a random number in [0, 1).
 
     >>> head = Head(1, 1, 1, 1, 1, sequence=1, attempt=1, skipped=0, made_at_ms=0, body="{}")
-    >>> verdict(Unreachable("no connection"), head, at_ms=0, schedule=Schedule(), draw=0.0)
+    >>> verdict(Unreachable("no connection"), head, failures=1, at_ms=0, schedule=Schedule(), draw=0.0)
     Again(due_at_ms=5000)
     """
     match answer:
@@ -140,15 +154,14 @@ def verdict(answer: Answer, head: Head, *, at_ms: int, schedule: Schedule, draw:
         case Refused():
             if head.attempt > len(schedule.refused_s):
                 return Dead(DeadReason.REFUSED)
-            wait_s = schedule.refused_s[head.attempt - 1]
+            return Again(at_ms + schedule.stretched_ms(schedule.refused_s[head.attempt - 1], draw=draw))
         case Unreachable():
             if at_ms - head.made_at_ms >= schedule.horizon_s * 1000:
                 return Dead(DeadReason.UNREACHABLE)
-            wait_s = schedule.unreachable_s[min(head.attempt, len(schedule.unreachable_s)) - 1]
-            wait_s = max(wait_s, answer.retry_after_s or 0.0)
+            wait_s = max(schedule.pause_s(failures), answer.retry_after_s or 0.0)
+            return Again(at_ms + schedule.stretched_ms(wait_s, draw=draw))
         case _:
             assert_never(answer)
-    return Again(at_ms + round(wait_s * (1 + schedule.jitter * draw) * 1000))
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):

@@ -321,20 +321,22 @@ class DeliveryWriting(DeliveryReading):
 
     def _cancel(self, endpoint_id: int, notify_type: str, *, at_ms: int, hand_over: HandOver) -> None:
         """End what waits of this type at this endpoint; lanes go on with what is left."""
-        cancelled = self._rows(
-            "SELECT l.lane_id, d.delivery_id, d.delivery_id = l.head_id, l.head_attempt FROM lane AS l "
-            "CROSS JOIN delivery AS d ON d.delivery_id = l.head_id OR (d.lane_id = l.lane_id AND d.status "
-            "= 0) "
+        source = (
             "CROSS JOIN notification AS n ON n.notification_id = d.notification_id "
-            "WHERE l.endpoint_id = ? AND l.head_id IS NOT NULL AND n.notify_type = ?",
+            "WHERE l.endpoint_id = ?1 AND l.head_id IS NOT NULL AND n.notify_type = ?2"
+        )
+        cancelled = self._rows(
+            "SELECT l.lane_id, d.delivery_id, 1, l.head_attempt FROM lane AS l "
+            f"CROSS JOIN delivery AS d ON d.delivery_id = l.head_id {source} UNION ALL "
+            "SELECT l.lane_id, d.delivery_id, 0, 0 FROM lane AS l "
+            f"CROSS JOIN delivery AS d ON d.lane_id = l.lane_id AND d.status = 0 {source}",
             (endpoint_id, notify_type),
         )
         lanes = self._lanes_by_id([row[0] for row in cancelled])
         ended, headless = [], []
-        for lane_id, delivery_id, is_head, head_attempt in cancelled:
+        for lane_id, delivery_id, is_head, attempts in cancelled:
             lane = lanes[lane_id]
             lane.skipped += 1
-            attempts = head_attempt if is_head else 0
             ended.append((delivery_id, int(DeliveryStatus.DEAD), attempts, DeadReason.CANCELLED.value, at_ms))
             if is_head:
                 lane.clear()

@@ -1,0 +1,194 @@
+"""From a device's report to the outbox.
+
+Reports that wait at the same time are loaded, advanced, kept and fanned out in one transaction; each caller
+waits for its own. Nothing is acknowledged before that transaction is on stable storage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fleetbell.clock import Clock
+from fleetbell.domain.notification import Notification, notification
+from fleetbell.domain.subtask import Attempt, Ended, Finished, News, Reached, Report
+from fleetbell.errors import Busy
+from fleetbell.ports.reports import Recorded
+from fleetbell.ports.store import AttemptEnd, HandOver, Note, Store, Take, Transaction
+
+BATCH_MOST = 256  # reports in one transaction
+WAITING_MOST = 20_000  # reports that wait, before new ones are refused
+
+
+class Story:
+    """What the reports of one transaction add up to; kept at once by :meth:`keep`."""
+
+    def __init__(self, attempts: Sequence[Attempt], *, at_ms: int, upgrade_time_as_number: bool) -> None:
+        self._attempts = {attempt.action_id: attempt for attempt in attempts}
+        self._moved: set[int] = set()
+        self._ends: list[AttemptEnd] = []
+        self._notifications: list[Notification] = []
+        self._at_ms = at_ms
+        self._upgrade_time_as_number = upgrade_time_as_number
+
+    def tell(self, action_id: int, report: Report) -> Recorded:
+        """Apply one report."""
+        attempt = self._attempts.get(action_id)
+        if attempt is None:
+            return Recorded.UNKNOWN
+        news = attempt.advance(report)
+        if not news:
+            return _unmoved(attempt, report)
+        self._move(attempt, news)
+        return Recorded.MOVED
+
+    def _move(self, attempt: Attempt, news: Sequence[News]) -> None:
+        after = attempt.after(tuple(news), at_ms=self._at_ms)
+        self._attempts[attempt.action_id] = after
+        self._moved.add(attempt.action_id)
+        for item in news:
+            if isinstance(item, Finished):
+                self._ends.append(AttemptEnd(after, item.ended))
+            self._notifications.append(
+                notification(
+                    item,
+                    after,
+                    at_ms=self._at_ms,
+                    upgrade_time_as_number=self._upgrade_time_as_number,
+                )
+            )
+
+    def keep(self, tx: Transaction, *, take: Take) -> HandOver:
+        """Keep what moved, and put its messages into the outbox."""
+        if not self._moved:
+            return HandOver()
+        tx.save_attempts([self._attempts[action_id] for action_id in sorted(self._moved)], self._ends)
+        return tx.add_notifications(self._notifications, take=take, at_ms=self._at_ms)
+
+
+def _unmoved(attempt: Attempt, report: Report) -> Recorded:
+    if not attempt.status.ended:
+        return Recorded.REPEATED
+    repeats_the_end = isinstance(report, Ended) and report.status is attempt.status
+    return Recorded.REPEATED if repeats_the_end else Recorded.LATE
+
+
+def tell(
+    tx: Transaction,
+    reports: Sequence[tuple[Attempt, Report]],
+    *,
+    take: Take,
+    at_ms: int,
+    upgrade_time_as_number: bool,
+) -> HandOver:
+    """Apply reports inside a transaction that does something else as well (a stop, a conflict)."""
+    story = Story(
+        [attempt for attempt, _ in reports], at_ms=at_ms, upgrade_time_as_number=upgrade_time_as_number
+    )
+    for attempt, report in reports:
+        story.tell(attempt.action_id, report)
+    return story.keep(tx, take=take)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Something a device said, and who waits for it to be kept."""
+
+    action_id: int
+    report: Report | None  # None: only a note
+    note: str
+    kept: asyncio.Future[Recorded]
+
+
+class Progress:
+    """Takes reports (see :class:`fleetbell.ports.reports.Reports`) and keeps them in batches."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        take: Take,
+        handed: Callable[[HandOver], None],
+        upgrade_time_as_number: bool = False,
+        notes_most: int = 100,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._take = take
+        self._handed = handed
+        self._upgrade_time_as_number = upgrade_time_as_number
+        self._notes_most = notes_most
+        self._waiting: list[_Told] = []
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def record(self, action_id: int, report: Report, *, note: str = "") -> Recorded:
+        """See :meth:`fleetbell.ports.reports.Reports.record`."""
+        return await self._tell(action_id, report, note)
+
+    async def record_note(self, action_id: int, text: str) -> None:
+        """See :meth:`fleetbell.ports.reports.Reports.record_note`."""
+        await self._tell(action_id, None, text)
+
+    async def close(self) -> None:
+        """Wait until everything that was taken is kept or refused."""
+        while self._keeping is not None:
+            await self._keeping
+
+    async def _tell(self, action_id: int, report: Report | None, note: str) -> Recorded:
+        if len(self._waiting) >= WAITING_MOST:
+            raise Busy("too many reports wait to be written; try again in a moment")
+        kept: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Told(action_id, report, note, kept))
+        if self._keeping is None:
+            self._keeping = asyncio.create_task(self._keep_all())
+        return await kept
+
+    async def _keep_all(self) -> None:
+        """Keep batch after batch until nothing waits. While one is being written the next one gathers."""
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH_MOST], self._waiting[BATCH_MOST:]
+                await self._keep(batch)
+        finally:
+            self._keeping = None
+
+    async def _keep(self, batch: Sequence[_Told]) -> None:
+        at_ms = self._clock.now_ms()
+        try:
+            outcomes, hand_over = await self._store.write(lambda tx: self._work(tx, batch, at_ms))
+        except Exception as error:  # whatever it is, each caller is told; none was kept
+            for told in batch:
+                if not told.kept.done():
+                    told.kept.set_exception(error)
+            return
+        self._handed(hand_over)
+        for told, outcome in zip(batch, outcomes, strict=True):
+            if not told.kept.done():
+                told.kept.set_result(outcome)
+
+    def _work(self, tx: Transaction, batch: Sequence[_Told], at_ms: int) -> tuple[list[Recorded], HandOver]:
+        story = Story(
+            tx.attempts(list({told.action_id for told in batch})),
+            at_ms=at_ms,
+            upgrade_time_as_number=self._upgrade_time_as_number,
+        )
+        outcomes, notes = [], []
+        for told in batch:
+            outcome = Recorded.MOVED if told.report is None else story.tell(told.action_id, told.report)
+            outcomes.append(outcome)
+            if text := told.note or _audit(outcome, told.report):
+                notes.append(Note(told.action_id, at_ms, text))
+        hand_over = story.keep(tx, take=self._take)
+        if notes:
+            tx.add_notes(notes, most=self._notes_most)
+        return outcomes, hand_over
+
+
+def _audit(outcome: Recorded, report: Report | None) -> str:
+    """What to note of a report that moved nothing and brought no words of its own."""
+    if report is None or outcome not in (Recorded.REPEATED, Recorded.LATE):
+        return ""
+    word = report.state.wire_name if isinstance(report, Reached) else report.result_desc
+    return f"{outcome.value}: {word}"
