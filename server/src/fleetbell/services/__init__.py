@@ -1,1 +1,32 @@
 """One use case per function or small class, with the ports it needs as arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleetbell.clock import Clock
+from fleetbell.ports.store import Store
+from fleetbell.services.access import Access
+from fleetbell.services.application import Applications
+from fleetbell.services.device import Devices
+from fleetbell.services.dispatch import Dispatcher
+from fleetbell.services.package import Packages
+from fleetbell.services.progress import Progress
+from fleetbell.services.subscription import Subscriptions
+from fleetbell.services.task import Tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """All services of a platform, as the doors are handed them."""
+
+    access: Access
+    applications: Applications
+    devices: Devices
+    packages: Packages
+    tasks: Tasks
+    subscriptions: Subscriptions
+    progress: Progress
+    dispatcher: Dispatcher
+    store: Store
+    clock: Clock
