@@ -1,3 +1,143 @@
-"""Talk to a Fleetbell upgrade platform, and receive what it pushes."""
+"""Talk to a Fleetbell upgrade platform, and receive what it pushes.
+
+The names below are loaded when they are first used, so that a receiver does not pay for the clients.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fleetbell_sdk.async_client import AsyncClient
+    from fleetbell_sdk.bodies import (
+        Device,
+        DeviceInfo,
+        Package,
+        Page,
+        Policy,
+        RegisteredDevice,
+        Subscription,
+        SubTask,
+        Tally,
+        Targets,
+        Task,
+        Token,
+    )
+    from fleetbell_sdk.client import Client
+    from fleetbell_sdk.errors import (
+        ApiRefused,
+        ConnectionFailed,
+        FleetbellError,
+        ResponseUnreadable,
+        TimedOut,
+    )
+    from fleetbell_sdk.receiver import AsyncReceiver, Context, Receiver, Reply
+    from fleetbell_sdk.signature import Secret, SecretInvalid, SignatureInvalid
+    from fleetbell_sdk.wire import (
+        UPGRADE_TYPES,
+        FirmwareResult,
+        FirmwareStateChanged,
+        MessageUnreadable,
+        NotifyType,
+        OtherMessage,
+        PushMessage,
+        SoftwareResult,
+        SoftwareStateChanged,
+        UpgradeMessage,
+        UpgradeResult,
+        UpgradeState,
+    )
+
+__all__ = [
+    "UPGRADE_TYPES",
+    "ApiRefused",
+    "AsyncClient",
+    "AsyncReceiver",
+    "Client",
+    "ConnectionFailed",
+    "Context",
+    "Device",
+    "DeviceInfo",
+    "FirmwareResult",
+    "FirmwareStateChanged",
+    "FleetbellError",
+    "MessageUnreadable",
+    "NotifyType",
+    "OtherMessage",
+    "Package",
+    "Page",
+    "Policy",
+    "PushMessage",
+    "Receiver",
+    "RegisteredDevice",
+    "Reply",
+    "ResponseUnreadable",
+    "Secret",
+    "SecretInvalid",
+    "SignatureInvalid",
+    "SoftwareResult",
+    "SoftwareStateChanged",
+    "SubTask",
+    "Subscription",
+    "Tally",
+    "Targets",
+    "Task",
+    "TimedOut",
+    "Token",
+    "UpgradeMessage",
+    "UpgradeResult",
+    "UpgradeState",
+]
+
+_MODULES: Final = {
+    "async_client": ["AsyncClient"],
+    "bodies": [
+        "Device",
+        "DeviceInfo",
+        "Package",
+        "Page",
+        "Policy",
+        "RegisteredDevice",
+        "SubTask",
+        "Subscription",
+        "Tally",
+        "Targets",
+        "Task",
+        "Token",
+    ],
+    "client": ["Client"],
+    "errors": ["ApiRefused", "ConnectionFailed", "FleetbellError", "ResponseUnreadable", "TimedOut"],
+    "receiver": ["AsyncReceiver", "Context", "Receiver", "Reply"],
+    "signature": ["Secret", "SecretInvalid", "SignatureInvalid"],
+    "wire": [
+        "UPGRADE_TYPES",
+        "FirmwareResult",
+        "FirmwareStateChanged",
+        "MessageUnreadable",
+        "NotifyType",
+        "OtherMessage",
+        "PushMessage",
+        "SoftwareResult",
+        "SoftwareStateChanged",
+        "UpgradeMessage",
+        "UpgradeResult",
+        "UpgradeState",
+    ],
+}
+_HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,430 @@
+"""The blocking client: drives the flows, one request after the other."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Self, TypeVar
+
+import httpx2
+
+from fleetbell_sdk import flows
+from fleetbell_sdk.bodies import (
+    Device,
+    DeviceInfo,
+    Package,
+    Page,
+    Policy,
+    RegisteredDevice,
+    Subscription,
+    SubTask,
+    Task,
+    Token,
+)
+from fleetbell_sdk.connection import (
+    Authority,
+    FileType,
+    PackageFile,
+    failures_named,
+    opened,
+    options,
+    package_fields,
+    sent,
+)
+from fleetbell_sdk.flows import Flow, Request, Response, Session
+
+__all__ = ["Client"]
+
+T = TypeVar("T")
+
+
+class Client:
+    """A blocking client of one platform for one application.
+
+    It logs in by itself when the first call needs a token, and again when the platform says the token is
+    too old. Connections are kept and used again. Threads may share one client.
+
+    Every call raises a subclass of :class:`~fleetbell_sdk.errors.FleetbellError`: ``ApiRefused`` (by error
+    code) when the platform said no, ``ConnectionFailed`` when it was not reached, ``ResponseUnreadable``
+    when its answer makes no sense. A method that iterates over a list fetches it page by page; what changes
+    meanwhile may be seen twice or missed.
+
+    Args:
+        base_url: such as ``https://platform.example:8743``.
+        app_id: the application's id.
+        secret: the application's secret for logging in (not the one that signs pushes).
+        ca: whom to trust instead of the system's roots: a CA file's path, PEM text or an ``SSLContext``.
+        timeout_s: the longest wait for one step of a call: connecting (at most 5 s), sending, the answer.
+        proxy_from_env: whether the environment's proxy settings are used.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        app_id: str,
+        secret: str,
+        *,
+        ca: Authority = None,
+        timeout_s: float = 15.0,
+        proxy_from_env: bool = False,
+    ) -> None:
+        settings = options(base_url, ca, timeout_s=timeout_s, proxy_from_env=proxy_from_env)
+        self._timeout = settings["timeout"]
+        self._http = httpx2.Client(**settings)
+        self._session = Session(app_id, secret)
+        self._login_lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. The tokens stay valid until they expire; see :meth:`logout`."""
+        self._http.close()
+
+    def login(self) -> Token:
+        """Log in now. Other calls do it by themselves; earlier tokens stay valid."""
+        return self._run(flows.login(self._session))
+
+    def refresh(self) -> Token:
+        """Trade the refresh token for new tokens; log in if there is none."""
+        return self._run(flows.refresh(self._session))
+
+    def logout(self) -> None:
+        """Give the token back. The next call logs in again."""
+        self._run(flows.logout(self._session))
+
+    def register_device(
+        self,
+        node_id: str,
+        *,
+        info: DeviceInfo | None = None,
+        verify_code: str | None = None,
+        end_user_id: str | None = None,
+        imsi: str | None = None,
+        psk: str | None = None,
+        timeout_s: int | None = None,
+        is_secure: bool | None = None,
+        product_id: str | None = None,
+        with_secret: bool = False,
+    ) -> RegisteredDevice:
+        """Register the device that names itself ``node_id``.
+
+        With ``with_secret`` the v2.0.0 call is used, and the answer has the secret the device logs in with;
+        otherwise the v1.1.0 call, whose answer has a verify code.
+        """
+        return self._call(
+            flows.register_device(
+                self._session,
+                node_id,
+                info=info,
+                verify_code=verify_code,
+                end_user_id=end_user_id,
+                imsi=imsi,
+                psk=psk,
+                timeout_s=timeout_s,
+                is_secure=is_secure,
+                product_id=product_id,
+                with_secret=with_secret,
+            )
+        )
+
+    def device(self, device_id: str) -> Device:
+        """Query one device."""
+        return self._call(flows.device(self._session, device_id))
+
+    def device_page(self, page_no: int = 0, *, page_size: int = 100) -> Page[Device]:
+        """Query one page of the devices; a page has 1 to 250."""
+        return self._call(flows.device_page(self._session, page_no=page_no, page_size=page_size))
+
+    def devices(self, *, page_size: int = 100) -> Iterator[Device]:
+        """Every device, fetched page by page."""
+        return self._every(lambda page_no: self.device_page(page_no, page_size=page_size))
+
+    def delete_device(self, device_id: str, *, cascade: bool | None = None) -> None:
+        """Delete a device."""
+        self._call(flows.delete_device(self._session, device_id, cascade=cascade))
+
+    def upload_package(
+        self,
+        package: PackageFile,
+        *,
+        file_type: FileType,
+        version: str,
+        device_type: str,
+        model: str,
+        name: str | None = None,
+        manufacturer_name: str | None = None,
+        protocol_type: str | None = None,
+        description: str | None = None,
+        filename: str | None = None,
+    ) -> Package:
+        """Upload a package, from a path or from an open binary file, without reading it into memory.
+
+        ``device_type``, ``model`` and ``manufacturer_name`` name the product it is for. A file that can seek
+        is sent from where it stands, with its length. This call is an extension of the documented API.
+        """
+        fields = package_fields(
+            file_type=file_type,
+            version=version,
+            name=name,
+            device_type=device_type,
+            model=model,
+            manufacturer_name=manufacturer_name,
+            protocol_type=protocol_type,
+            description=description,
+        )
+        with opened(package, filename) as (file, sent_name):
+            return self._call(flows.upload_package(self._session, file, sent_name, fields))
+
+    def package(self, file_id: str) -> Package:
+        """Query one package."""
+        return self._call(flows.package(self._session, file_id))
+
+    def package_page(
+        self,
+        page_no: int = 0,
+        *,
+        file_type: FileType | None = None,
+        version: str | None = None,
+        device_type: str | None = None,
+        model: str | None = None,
+        manufacturer_name: str | None = None,
+        page_size: int = 100,
+    ) -> Page[Package]:
+        """Query one page of the packages that match; a page has 1 to 100."""
+        return self._call(
+            flows.package_page(
+                self._session,
+                file_type=file_type,
+                device_type=device_type,
+                model=model,
+                manufacturer_name=manufacturer_name,
+                version=version,
+                page_no=page_no,
+                page_size=page_size,
+            )
+        )
+
+    def packages(
+        self,
+        *,
+        file_type: FileType | None = None,
+        version: str | None = None,
+        device_type: str | None = None,
+        model: str | None = None,
+        manufacturer_name: str | None = None,
+        page_size: int = 100,
+    ) -> Iterator[Package]:
+        """Every package that matches, fetched page by page."""
+        return self._every(
+            lambda page_no: self.package_page(
+                page_no,
+                file_type=file_type,
+                version=version,
+                device_type=device_type,
+                model=model,
+                manufacturer_name=manufacturer_name,
+                page_size=page_size,
+            )
+        )
+
+    def delete_package(self, file_id: str) -> None:
+        """Delete a package."""
+        self._call(flows.delete_package(self._session, file_id))
+
+    def create_software_task(
+        self,
+        file_id: str,
+        devices: Iterable[str],
+        *,
+        policy: Policy | None = None,
+    ) -> str:
+        """Upgrade the software of ``devices`` (at most 256) and return the task's operation id."""
+        return self._call(flows.create_task(self._session, "softwareUpgrade", file_id, devices, policy))
+
+    def create_firmware_task(
+        self,
+        file_id: str,
+        devices: Iterable[str],
+        *,
+        policy: Policy | None = None,
+    ) -> str:
+        """Upgrade the firmware of ``devices`` (at most 256) and return the task's operation id."""
+        return self._call(flows.create_task(self._session, "firmwareUpgrade", file_id, devices, policy))
+
+    def task(self, operation_id: str) -> Task:
+        """Query one upgrade task."""
+        return self._call(flows.task(self._session, operation_id))
+
+    def task_page(
+        self,
+        page_no: int = 0,
+        *,
+        operation_type: str | None = None,
+        status: str | None = None,
+        device_type: str | None = None,
+        model: str | None = None,
+        manufacturer_name: str | None = None,
+        device_id: str | None = None,
+        page_size: int = 100,
+    ) -> Page[Task]:
+        """Query one page of the tasks that match; a page has 1 to 100."""
+        return self._call(
+            flows.task_page(
+                self._session,
+                operation_type=operation_type,
+                status=status,
+                device_type=device_type,
+                model=model,
+                manufacturer_name=manufacturer_name,
+                device_id=device_id,
+                page_no=page_no,
+                page_size=page_size,
+            )
+        )
+
+    def tasks(
+        self,
+        *,
+        operation_type: str | None = None,
+        status: str | None = None,
+        device_type: str | None = None,
+        model: str | None = None,
+        manufacturer_name: str | None = None,
+        device_id: str | None = None,
+        page_size: int = 100,
+    ) -> Iterator[Task]:
+        """Every task that matches, fetched page by page."""
+        return self._every(
+            lambda page_no: self.task_page(
+                page_no,
+                operation_type=operation_type,
+                status=status,
+                device_type=device_type,
+                model=model,
+                manufacturer_name=manufacturer_name,
+                device_id=device_id,
+                page_size=page_size,
+            )
+        )
+
+    def sub_task_page(
+        self,
+        operation_id: str,
+        page_no: int = 0,
+        *,
+        status: str | None = None,
+        page_size: int = 100,
+    ) -> Page[SubTask]:
+        """Query one page of a task's sub tasks; a page has 1 to 100."""
+        return self._call(
+            flows.sub_task_page(
+                self._session, operation_id, status=status, page_no=page_no, page_size=page_size
+            )
+        )
+
+    def sub_tasks(
+        self,
+        operation_id: str,
+        *,
+        status: str | None = None,
+        page_size: int = 100,
+    ) -> Iterator[SubTask]:
+        """Every sub task of a task, fetched page by page."""
+        return self._every(
+            lambda page_no: self.sub_task_page(operation_id, page_no, status=status, page_size=page_size)
+        )
+
+    def stop_task(self, operation_id: str) -> None:
+        """Stop a task: sub tasks that have not ended are stopped, and their devices are told."""
+        self._call(flows.stop_task(self._session, operation_id))
+
+    def subscribe(self, notify_type: str, callback_url: str) -> None:
+        """Have pushes of one of the four upgrade types sent to ``callback_url``.
+
+        The URL is HTTPS and names its port and a path. The call returns no id; find it with
+        :meth:`subscriptions`.
+        """
+        self._call(flows.subscribe(self._session, notify_type, callback_url))
+
+    def subscription(self, subscription_id: str) -> Subscription:
+        """Query one subscription."""
+        return self._call(flows.subscription(self._session, subscription_id))
+
+    def subscription_page(
+        self,
+        page_no: int = 0,
+        *,
+        notify_type: str | None = None,
+        page_size: int = 100,
+    ) -> Page[Subscription]:
+        """Query one page of the subscriptions that match."""
+        return self._call(
+            flows.subscription_page(
+                self._session, notify_type=notify_type, page_no=page_no, page_size=page_size
+            )
+        )
+
+    def subscriptions(
+        self,
+        *,
+        notify_type: str | None = None,
+        page_size: int = 100,
+    ) -> Iterator[Subscription]:
+        """Every subscription that matches, fetched page by page."""
+        return self._every(
+            lambda page_no: self.subscription_page(page_no, notify_type=notify_type, page_size=page_size)
+        )
+
+    def unsubscribe(self, subscription_id: str) -> None:
+        """Delete one subscription. What still waits for it is not pushed any more."""
+        self._call(flows.unsubscribe(self._session, subscription_id))
+
+    def unsubscribe_all(self, *, notify_type: str | None = None, callback_url: str | None = None) -> None:
+        """Delete the subscriptions that match; without a filter, all of the application's.
+
+        Raises:
+            SubscriptionUnknown: none matches.
+        """
+        self._call(flows.unsubscribe_all(self._session, notify_type=notify_type, callback_url=callback_url))
+
+    def _call(self, flow: Flow[T]) -> T:
+        """Run ``flow`` with a token in hand, so that threads that start at once do not all log in."""
+        if self._session.access_token is None:
+            with self._login_lock:
+                if self._session.access_token is None:
+                    self._run(flows.login(self._session))
+        return self._run(flow)
+
+    def _run(self, flow: Flow[T]) -> T:
+        try:
+            request = next(flow)
+            while True:
+                request = flow.send(self._send(request))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            flow.close()
+
+    def _send(self, request: Request) -> Response:
+        headers, timeout = sent(request, self._timeout)
+        body = request.body if isinstance(request.body, bytes) else request.body.chunks()
+        with failures_named(request):
+            response = self._http.request(
+                request.method, request.path, content=body, headers=headers, timeout=timeout
+            )
+        return Response(response.status_code, response.content)
+
+    def _every(self, page: Callable[[int], Page[T]]) -> Iterator[T]:
+        seen = 0
+        for page_no in itertools.count():
+            found = page(page_no)
+            yield from found.items
+            seen += len(found.items)
+            if not found.items or seen >= found.total_count:
+                return

@@ -1,0 +1,137 @@
+"""What both clients need to reach the platform: certificates, time limits, and httpx2's errors as ours."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final, Literal, TypedDict
+from urllib.parse import urlsplit
+
+import httpx2
+
+from fleetbell_sdk.errors import ConnectionFailed, TimedOut
+from fleetbell_sdk.flows import Multipart, Request
+
+__all__ = [
+    "Authority",
+    "FileType",
+    "PackageFile",
+    "failures_named",
+    "opened",
+    "options",
+    "package_fields",
+    "sent",
+]
+
+Authority = str | os.PathLike[str] | ssl.SSLContext | None
+"""Whom to trust: a CA file's path, PEM text, a ready context, or None for the system's roots."""
+
+FileType = Literal["softwarePackage", "firmwarePackage"]
+PackageFile = str | os.PathLike[str] | BinaryIO
+
+UPLOAD_ANSWER_S: Final = 300.0  # the platform keeps and digests a whole package before it answers
+
+
+class Options(TypedDict):
+    """The arguments that both of httpx2's clients take."""
+
+    base_url: str
+    verify: ssl.SSLContext
+    timeout: httpx2.Timeout
+    trust_env: bool
+
+
+def options(base_url: str, ca: Authority, *, timeout_s: float, proxy_from_env: bool) -> Options:
+    """The settings for a client.
+
+    Raises:
+        ValueError: ``base_url`` is not http or https with a host.
+        OSError: the CA file cannot be read.
+    """
+    parts = urlsplit(base_url)
+    if parts.scheme not in {"https", "http"} or not parts.hostname:
+        raise ValueError(f"the platform's URL is such as https://platform.example:8743, not {base_url!r}")
+    return Options(
+        base_url=base_url.rstrip("/"),
+        verify=_context(ca, needed=parts.scheme == "https"),
+        timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 5.0)),
+        trust_env=proxy_from_env,
+    )
+
+
+def _context(ca: Authority, *, needed: bool) -> ssl.SSLContext:
+    match ca:
+        case ssl.SSLContext():
+            return ca
+        case None if not needed:
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # unused, and far cheaper than the system's roots
+        case None:
+            return ssl.create_default_context()
+        case str() if "-----BEGIN" in ca:
+            return ssl.create_default_context(cadata=ca)
+    return ssl.create_default_context(cafile=os.fspath(ca))
+
+
+def sent(request: Request, timeout: httpx2.Timeout) -> tuple[dict[str, str], httpx2.Timeout]:
+    """The headers and time limits that ``request`` goes out with."""
+    headers = dict(request.headers)
+    if not isinstance(request.body, Multipart):
+        return headers, timeout
+    if request.body.length is not None:
+        headers["Content-Length"] = str(request.body.length)
+    read_s = max(UPLOAD_ANSWER_S, timeout.read or 0)
+    return headers, httpx2.Timeout(
+        connect=timeout.connect, read=read_s, write=timeout.write, pool=timeout.pool
+    )
+
+
+@contextmanager
+def failures_named(request: Request) -> Iterator[None]:
+    """Turn what httpx2 raises into our errors, with the call in the text."""
+    where = f"{request.method} {request.path.partition('?')[0]}"
+    try:
+        yield
+    except httpx2.TimeoutException as error:
+        raise TimedOut(f"{where}: no answer in time ({type(error).__name__})") from error
+    except httpx2.RequestError as error:
+        raise ConnectionFailed(f"{where}: {str(error) or type(error).__name__}") from error
+
+
+@contextmanager
+def opened(package: PackageFile, filename: str | None) -> Iterator[tuple[BinaryIO, str]]:
+    """The package as an open binary file, with the name to send for it."""
+    if isinstance(package, str | os.PathLike):
+        path = Path(package)
+        with path.open("rb") as file:
+            yield file, filename or path.name
+        return
+    name = getattr(package, "name", "")
+    yield package, filename or (Path(name).name if isinstance(name, str) else "") or "package"
+
+
+def package_fields(
+    *,
+    file_type: FileType,
+    version: str,
+    name: str | None,
+    device_type: str,
+    model: str,
+    manufacturer_name: str | None,
+    protocol_type: str | None,
+    description: str | None,
+) -> Mapping[str, str]:
+    """The form fields of an upload, in their order on the wire; what is None is left out."""
+    fields = {
+        "fileType": file_type,
+        "version": version,
+        "name": name,
+        "deviceType": device_type,
+        "model": model,
+        "manufacturerName": manufacturer_name,
+        "protocolType": protocol_type,
+        "description": description,
+    }
+    return {field: value for field, value in fields.items() if value is not None}

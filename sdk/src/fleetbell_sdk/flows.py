@@ -1,0 +1,457 @@
+"""Every call to the platform as a generator: it yields requests and is sent responses.
+
+Nothing here does I/O, so both clients drive the same flows and the tests answer them by hand. A flow
+that needs a token logs in by itself, and once more when the platform says the token is too old.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO, Final, TypeVar
+from urllib.parse import quote, urlencode
+
+from fleetbell_sdk.bodies import (
+    Device,
+    DeviceInfo,
+    Fields,
+    Package,
+    Page,
+    Policy,
+    RegisteredDevice,
+    Subscription,
+    SubTask,
+    Task,
+    Token,
+)
+from fleetbell_sdk.errors import ApiRefused, ResponseUnreadable, TokenInvalid, refusal
+
+T = TypeVar("T")
+
+Json = Mapping[str, object]
+
+_LOGIN: Final = "/iocm/app/sec/v1.1.0/login"
+_REFRESH: Final = "/iocm/app/sec/v1.1.0/refreshToken"
+_LOGOUT: Final = "/iocm/app/sec/v1.1.0/logout"
+_REGISTER: Final = "/iocm/app/reg/v1.1.0/deviceCredentials"
+_REGISTER_WITH_SECRET: Final = "/iocm/app/reg/v2.0.0/deviceCredentials"  # noqa: S105  (a path)
+_DEVICES: Final = "/iocm/app/dm/v1.4.0/devices"
+_PACKAGES: Final = "/iodm/northbound/v1.5.0/category"
+_OPERATIONS: Final = "/iodm/northbound/v1.5.0/operations"
+_SUBSCRIBE: Final = "/iodm/app/sub/v1.1.0/subscribe"
+_SUBSCRIPTIONS: Final = "/iocm/app/sub/v1.2.0/subscriptions"
+
+_JSON: Final = "application/json"
+_CHUNK_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Multipart:
+    """A form with a file, read piece by piece while it is sent.
+
+    A file that can seek is sent with its length, and can be sent again from where it stood.
+    """
+
+    head: bytes
+    file: BinaryIO
+    tail: bytes
+    content_type: str
+    start: int | None
+    size_bytes: int | None
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str], filename: str, file: BinaryIO) -> Multipart:
+        """The form of ``fields``, in their order, and then the file."""
+        boundary = secrets.token_hex(16)
+        parts = [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in fields.items()
+        ]
+        parts.append(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{_quoted(filename)}"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        )
+        start = file.tell() if file.seekable() else None
+        size_bytes = None
+        if start is not None:
+            size_bytes = file.seek(0, 2) - start
+            file.seek(start)
+        return cls(
+            head="".join(parts).encode("utf-8"),
+            file=file,
+            tail=f"\r\n--{boundary}--\r\n".encode("ascii"),
+            content_type=f"multipart/form-data; boundary={boundary}",
+            start=start,
+            size_bytes=size_bytes,
+        )
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the whole body, or None when the file's size is not known beforehand."""
+        return None if self.size_bytes is None else len(self.head) + self.size_bytes + len(self.tail)
+
+    @property
+    def can_repeat(self) -> bool:
+        """Whether the body can be sent a second time."""
+        return self.start is not None
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body from its beginning."""
+        if self.start is not None:
+            self.file.seek(self.start)
+        yield self.head
+        while chunk := self.file.read(_CHUNK_BYTES):
+            yield chunk
+        yield self.tail
+
+
+def _quoted(filename: str) -> str:
+    """A file name for a header, escaped the way browsers do it."""
+    return filename.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request: a path with its query, headers and a body."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | Multipart = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP answer, its body read."""
+
+    status: int
+    body: bytes
+
+    def refused(self) -> ApiRefused | None:
+        """The refusal this answer is, if it is one.
+
+        Some operations refuse with HTTP 200, so the body decides; a failing status without a readable
+        body is a refusal too.
+        """
+        code, text = "", ""
+        if self.body[:1] == b"{" or self.status >= 400:
+            try:
+                fields = Fields.parse(self.body)
+                code, text = fields.text("error_code"), fields.text("error_desc")
+            except ResponseUnreadable:
+                text = self.body[:200].decode("utf-8", "replace").strip()
+        if not code and self.status < 300:
+            return None
+        return refusal(self.status, code, text or "the platform gave no reason")
+
+
+Flow = Generator[Request, Response, T]
+
+
+@dataclass(slots=True)
+class Session:
+    """Who calls, and the tokens it holds at present."""
+
+    app_id: str
+    secret: str = field(repr=False)
+    access_token: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+
+    def keep(self, token: Token) -> None:
+        """Use ``token`` from now on."""
+        self.access_token = token.access_token
+        self.refresh_token = token.refresh_token or None
+
+
+def login(session: Session) -> Flow[Token]:
+    """Log in. Tokens of earlier logins stay valid until they expire."""
+    form = urlencode({"appId": session.app_id, "secret": session.secret}).encode("ascii")
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    response = _accepted((yield Request("POST", _LOGIN, headers, form)))
+    token = Token.read(Fields.parse(response.body))
+    session.keep(token)
+    return token
+
+
+def refresh(session: Session) -> Flow[Token]:
+    """Trade the refresh token for new tokens; log in if there is none."""
+    if session.refresh_token is None:
+        return (yield from login(session))
+    body = {"appId": session.app_id, "secret": session.secret, "refreshToken": session.refresh_token}
+    response = _accepted((yield _json("POST", _REFRESH, body)))
+    token = Token.read(Fields.parse(response.body))
+    session.keep(token)
+    return token
+
+
+def logout(session: Session) -> Flow[None]:
+    """Give the token back. Without one there is nothing to do."""
+    if session.access_token is None:
+        return
+    body = {"accessToken": session.access_token}
+    session.access_token = session.refresh_token = None
+    _accepted((yield _json("POST", _LOGOUT, body)))
+
+
+def call(session: Session, request: Request) -> Flow[Response]:
+    """Send ``request`` with a token; log in first, or again, when the token is missing or too old.
+
+    Raises:
+        ApiRefused: the subclass that belongs to the answer's ``error_code``.
+    """
+    logged_in = session.access_token is None
+    if logged_in:
+        yield from login(session)
+    used = session.access_token
+    response = yield _authorized(session, request)
+    refused = response.refused()
+    if isinstance(refused, TokenInvalid) and not logged_in and _can_repeat(request):
+        if session.access_token in {None, used}:  # else another call has logged in meanwhile
+            yield from login(session)
+        response = yield _authorized(session, request)
+        refused = response.refused()
+    if refused is not None:
+        raise refused
+    return response
+
+
+def register_device(
+    session: Session,
+    node_id: str,
+    *,
+    info: DeviceInfo | None,
+    verify_code: str | None,
+    end_user_id: str | None,
+    imsi: str | None,
+    psk: str | None,
+    timeout_s: int | None,
+    is_secure: bool | None,
+    product_id: str | None,
+    with_secret: bool,
+) -> Flow[RegisteredDevice]:
+    """Register a device; ``with_secret`` takes the v2.0.0 call, whose answer has a secret."""
+    body = _set(
+        nodeId=node_id,
+        verifyCode=verify_code,
+        endUserId=end_user_id,
+        imsi=imsi,
+        psk=psk,
+        timeout=timeout_s,
+        isSecure=is_secure,
+        productId=product_id,
+        deviceInfo=info.written() if info is not None else None,
+    )
+    path = _REGISTER_WITH_SECRET if with_secret else _REGISTER
+    return RegisteredDevice.read((yield from _object(session, _json("POST", path, body))))
+
+
+def device(session: Session, device_id: str) -> Flow[Device]:
+    """Query one device."""
+    return Device.read((yield from _object(session, _get(f"{_DEVICES}/{_segment(device_id)}"))))
+
+
+def device_page(session: Session, *, page_no: int, page_size: int) -> Flow[Page[Device]]:
+    """Query devices."""
+    request = _get(_DEVICES, pageNo=page_no, pageSize=page_size)
+    return Page.read((yield from _object(session, request)), "devices", Device.read)
+
+
+def delete_device(session: Session, device_id: str, *, cascade: bool | None) -> Flow[None]:
+    """Delete a device."""
+    path = f"{_DEVICES}/{_segment(device_id)}"
+    yield from call(session, _request("DELETE", path, cascade=_word(cascade)))
+
+
+def upload_package(
+    session: Session, file: BinaryIO, filename: str, fields: Mapping[str, str]
+) -> Flow[Package]:
+    """Upload a package; ``fields`` go before the file, in their order."""
+    if session.access_token is None:
+        yield from login(session)  # so that a file that cannot be sent twice meets a good token
+    form = Multipart.of(fields, filename, file)
+    request = Request("POST", _PACKAGES, {"Content-Type": form.content_type}, form)
+    return Package.read((yield from _object(session, request)))
+
+
+def package(session: Session, file_id: str) -> Flow[Package]:
+    """Query one package."""
+    return Package.read((yield from _object(session, _get(f"{_PACKAGES}/{_segment(file_id)}"))))
+
+
+def package_page(
+    session: Session,
+    *,
+    file_type: str | None,
+    device_type: str | None,
+    model: str | None,
+    manufacturer_name: str | None,
+    version: str | None,
+    page_no: int,
+    page_size: int,
+) -> Flow[Page[Package]]:
+    """Query packages."""
+    request = _get(
+        _PACKAGES,
+        fileType=file_type,
+        deviceType=device_type,
+        model=model,
+        manufacturerName=manufacturer_name,
+        version=version,
+        pageNo=page_no,
+        pageSize=page_size,
+    )
+    return Page.read((yield from _object(session, request)), "data", Package.read)
+
+
+def delete_package(session: Session, file_id: str) -> Flow[None]:
+    """Delete a package."""
+    yield from call(session, _request("DELETE", f"{_PACKAGES}/{_segment(file_id)}"))
+
+
+def create_task(
+    session: Session, kind: str, file_id: str, devices: Iterable[str], policy: Policy | None
+) -> Flow[str]:
+    """Create a ``softwareUpgrade`` or ``firmwareUpgrade`` task, and tell its operation id."""
+    if isinstance(devices, str):
+        raise TypeError("devices is a list of device ids, not one string")
+    body = _set(
+        fileId=file_id,
+        targets={"devices": list(devices)},
+        policy=policy.written() if policy is not None else None,
+    )
+    fields = yield from _object(session, _json("POST", f"{_OPERATIONS}/{kind}", body))
+    return fields.needed("operationId")
+
+
+def task(session: Session, operation_id: str) -> Flow[Task]:
+    """Query one task."""
+    return Task.read((yield from _object(session, _get(f"{_OPERATIONS}/{_segment(operation_id)}"))))
+
+
+def task_page(
+    session: Session,
+    *,
+    operation_type: str | None,
+    status: str | None,
+    device_type: str | None,
+    model: str | None,
+    manufacturer_name: str | None,
+    device_id: str | None,
+    page_no: int,
+    page_size: int,
+) -> Flow[Page[Task]]:
+    """Query tasks."""
+    request = _get(
+        _OPERATIONS,
+        operationType=operation_type,
+        operationStatus=status,
+        deviceType=device_type,
+        model=model,
+        manufacturerName=manufacturer_name,
+        deviceId=device_id,
+        pageNo=page_no,
+        pageSize=page_size,
+    )
+    return Page.read((yield from _object(session, request)), "data", Task.read)
+
+
+def sub_task_page(
+    session: Session, operation_id: str, *, status: str | None, page_no: int, page_size: int
+) -> Flow[Page[SubTask]]:
+    """Query the sub tasks of a task."""
+    path = f"{_OPERATIONS}/{_segment(operation_id)}/subOperations"
+    request = _get(path, subOperationStatus=status, pageNo=page_no, pageSize=page_size)
+    return Page.read((yield from _object(session, request)), "data", SubTask.read)
+
+
+def stop_task(session: Session, operation_id: str) -> Flow[None]:
+    """Stop a task."""
+    yield from call(session, _request("POST", f"{_OPERATIONS}/{_segment(operation_id)}/stop"))
+
+
+def subscribe(session: Session, notify_type: str, callback_url: str) -> Flow[None]:
+    """Subscribe to management data. The field is ``callbackurl`` here and ``callbackUrl`` elsewhere."""
+    body = {"notifyType": str(notify_type), "callbackurl": callback_url}
+    yield from call(session, _json("POST", _SUBSCRIBE, body))
+
+
+def subscription(session: Session, subscription_id: str) -> Flow[Subscription]:
+    """Query one subscription."""
+    request = _get(f"{_SUBSCRIPTIONS}/{_segment(subscription_id)}")
+    return Subscription.read((yield from _object(session, request)))
+
+
+def subscription_page(
+    session: Session, *, notify_type: str | None, page_no: int, page_size: int
+) -> Flow[Page[Subscription]]:
+    """Query subscriptions."""
+    request = _get(_SUBSCRIPTIONS, notifyType=notify_type, pageNo=page_no, pageSize=page_size)
+    return Page.read((yield from _object(session, request)), "subscriptions", Subscription.read)
+
+
+def unsubscribe(session: Session, subscription_id: str) -> Flow[None]:
+    """Delete one subscription."""
+    yield from call(session, _request("DELETE", f"{_SUBSCRIPTIONS}/{_segment(subscription_id)}"))
+
+
+def unsubscribe_all(session: Session, *, notify_type: str | None, callback_url: str | None) -> Flow[None]:
+    """Delete the subscriptions that match; without a filter all of them."""
+    request = _request("DELETE", _SUBSCRIPTIONS, notifyType=notify_type, callbackUrl=callback_url)
+    yield from call(session, request)
+
+
+def _object(session: Session, request: Request) -> Flow[Fields]:
+    response = yield from call(session, request)
+    return Fields.parse(response.body)
+
+
+def _accepted(response: Response) -> Response:
+    refused = response.refused()
+    if refused is not None:
+        raise refused
+    return response
+
+
+def _authorized(session: Session, request: Request) -> Request:
+    headers = {
+        "app_key": session.app_id,
+        "Authorization": f"Bearer {session.access_token}",
+        **request.headers,
+    }
+    return replace(request, headers=headers)
+
+
+def _can_repeat(request: Request) -> bool:
+    return not isinstance(request.body, Multipart) or request.body.can_repeat
+
+
+def _json(method: str, path: str, body: Json) -> Request:
+    return Request(
+        method, path, {"Content-Type": _JSON}, json.dumps(body, separators=(",", ":")).encode("ascii")
+    )
+
+
+def _get(path: str, **query: str | int | None) -> Request:
+    return _request("GET", path, **query)
+
+
+def _request(method: str, path: str, **query: str | int | None) -> Request:
+    given = urlencode({name: value for name, value in query.items() if value is not None})
+    return Request(method, f"{path}?{given}" if given else path, {"Content-Type": _JSON})
+
+
+def _set(**values: object) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _word(flag: bool | None) -> str | None:
+    return None if flag is None else str(flag).lower()
+
+
+def _segment(text: str) -> str:
+    """A path segment. An empty id would name the list instead of one thing."""
+    if not text:
+        raise ValueError("an id is empty")
+    return quote(text, safe="")

@@ -1,0 +1,1 @@
+"""Receivers inside web servers: one module per framework, and ``standalone`` for none."""

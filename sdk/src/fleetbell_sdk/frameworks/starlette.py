@@ -1,0 +1,50 @@
+"""A receiver inside a Starlette or FastAPI application.
+
+Starlette: ``Starlette(routes=[route(receiver)])``. FastAPI: ``app.router.routes.append(route(receiver))``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from fleetbell_sdk.receiver import AsyncReceiver, Receiver, Reply
+
+try:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+except ImportError as error:
+    raise ImportError(
+        "this module needs Starlette: install the package named starlette or fastapi"
+    ) from error
+
+__all__ = ["DEFAULT_PATH", "endpoint", "route"]
+
+DEFAULT_PATH = "/v1.0.0/messageReceiver"
+
+
+def endpoint(receiver: AsyncReceiver | Receiver) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint that hands each push message to ``receiver``; a blocking one runs on a thread."""
+
+    async def push(request: Request) -> Response:
+        reply = await _received(receiver, request)
+        return Response(reply.body, reply.status, dict(reply.headers))
+
+    return push
+
+
+def route(receiver: AsyncReceiver | Receiver, path: str = DEFAULT_PATH) -> Route:
+    """A route that takes push messages at ``path``."""
+    return Route(path, endpoint(receiver), methods=["POST"], name="fleetbell")
+
+
+async def _received(receiver: AsyncReceiver | Receiver, request: Request) -> Reply:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > receiver.body_limit_bytes:
+            return receiver.too_large()
+    if isinstance(receiver, AsyncReceiver):
+        return await receiver.receive(bytes(body), request.headers)
+    return await asyncio.to_thread(receiver.receive, bytes(body), request.headers)

@@ -1,0 +1,99 @@
+"""The adapters, each inside its real framework."""
+
+from collections.abc import AsyncIterator, Callable
+
+import fastapi
+import flask
+import httpx2
+import pytest
+from starlette.applications import Starlette
+
+from fleetbell_sdk import AsyncReceiver, PushMessage, Receiver, SoftwareResult
+from fleetbell_sdk.frameworks import flask as in_flask
+from fleetbell_sdk.frameworks import starlette as in_starlette
+from fleetbell_sdk.signature import new_secret
+from fleetbell_sdk.testing import push_headers, software_result
+from fleetbell_sdk.wire import encode
+
+SECRET = new_secret(bytes(range(24)))
+OTHER = new_secret(bytes(range(1, 25)))
+BODY = encode(software_result())
+PATH = "/v1.0.0/messageReceiver"
+
+Post = Callable[[bytes, dict[str, str]], tuple[int, bytes]]
+
+
+def in_a_flask_application(got: list[PushMessage]) -> Post:
+    receiver = Receiver(SECRET)
+    receiver.on(SoftwareResult)(got.append)
+    app = flask.Flask("tests")
+    app.register_blueprint(in_flask.blueprint(receiver))
+
+    def post(body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+        answer = app.test_client().post(PATH, data=body, headers=headers)
+        return answer.status_code, answer.data
+
+    return post
+
+
+@pytest.fixture
+def got() -> list[PushMessage]:
+    return []
+
+
+def test_flask_hands_a_push_on_with_its_body_and_headers(got: list[PushMessage]) -> None:
+    post = in_a_flask_application(got)
+
+    assert post(BODY, push_headers(BODY, secret=SECRET)) == (200, b"ok")
+    assert got == [software_result()]
+
+
+def test_flask_answers_what_the_receiver_says(got: list[PushMessage]) -> None:
+    post = in_a_flask_application(got)
+    large = b"x" * 70_000
+
+    assert post(BODY, {})[0] == 401
+    assert post(b"{", push_headers(b"{", secret=SECRET))[0] == 400
+    assert post(large, push_headers(large, secret=SECRET))[0] == 413
+    assert got == []
+
+
+def starlette_application(receiver: AsyncReceiver | Receiver) -> Starlette:
+    return Starlette(routes=[in_starlette.route(receiver)])
+
+
+def fastapi_application(receiver: AsyncReceiver | Receiver) -> fastapi.FastAPI:
+    app = fastapi.FastAPI()
+    app.router.routes.append(in_starlette.route(receiver))
+    return app
+
+
+@pytest.mark.parametrize("application", [starlette_application, fastapi_application])
+@pytest.mark.parametrize("kind", [Receiver, AsyncReceiver])
+async def test_starlette_and_fastapi_hand_a_push_on(
+    application: Callable[[AsyncReceiver | Receiver], Starlette],
+    kind: type[AsyncReceiver] | type[Receiver],
+    got: list[PushMessage],
+) -> None:
+    receiver = kind(SECRET)
+    receiver.on(SoftwareResult)(got.append)
+    transport = httpx2.ASGITransport(app=application(receiver))
+    large = b"x" * 70_000
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(70):
+            yield b"x" * 1000
+
+    async with httpx2.AsyncClient(transport=transport, base_url="https://receiver.test") as client:
+        good = await client.post(PATH, content=BODY, headers=push_headers(BODY, secret=SECRET))
+        forged = await client.post(PATH, content=BODY, headers=push_headers(BODY, secret=OTHER))
+        too_large = await client.post(PATH, content=large, headers=push_headers(large, secret=SECRET))
+        endless = await client.post(PATH, content=pieces())
+        fetched = await client.get(PATH)
+
+    assert (good.status_code, good.content) == (200, b"ok")
+    assert forged.status_code == 401
+    assert too_large.status_code == 413
+    assert endless.status_code == 413
+    assert fetched.status_code == 405
+    assert got == [software_result()]

@@ -1,0 +1,361 @@
+"""Receivers: who is let in, who is called, and what is answered."""
+
+import asyncio
+import functools
+import logging
+import threading
+
+import pytest
+
+from fleetbell_sdk import (
+    AsyncReceiver,
+    Context,
+    FirmwareResult,
+    FirmwareStateChanged,
+    NotifyType,
+    OtherMessage,
+    PushMessage,
+    Receiver,
+    Reply,
+    SoftwareResult,
+    SoftwareStateChanged,
+    UpgradeState,
+)
+from fleetbell_sdk.signature import Secret, new_secret
+from fleetbell_sdk.testing import (
+    deliver,
+    firmware_result,
+    firmware_state,
+    push_headers,
+    software_result,
+    software_state,
+)
+from fleetbell_sdk.wire import encode
+
+SECRET = new_secret(bytes(range(24)))
+OTHER = new_secret(bytes(range(1, 25)))
+NOW_S = 1_795_203_000
+
+
+def a_receiver(*secrets: Secret) -> tuple[Receiver, list[PushMessage]]:
+    """A receiver whose clock stands still, and what its handler got."""
+    receiver = Receiver(secrets or None, now_s=lambda: NOW_S)
+    got: list[PushMessage] = []
+    receiver.on(SoftwareStateChanged, SoftwareResult, FirmwareStateChanged, FirmwareResult)(got.append)
+    return receiver, got
+
+
+@pytest.mark.parametrize(
+    "message", [software_state(), software_result(), firmware_state(), firmware_result()]
+)
+def test_each_kind_of_message_reaches_its_handler(message: SoftwareResult) -> None:
+    receiver, got = a_receiver()
+
+    reply = deliver(receiver, message)
+
+    assert (reply.status, reply.body) == (200, b"ok")
+    assert got == [message]
+
+
+def test_a_handler_gets_its_kind_only() -> None:
+    receiver = Receiver.unsigned()
+    results: list[SoftwareResult] = []
+    states: list[SoftwareStateChanged] = []
+    receiver.on(SoftwareResult)(results.append)
+    receiver.on(SoftwareStateChanged)(states.append)
+
+    deliver(receiver, software_result())
+
+    assert (results, states) == ([software_result()], [])
+
+
+def test_200_is_answered_only_after_the_handler_returned() -> None:
+    receiver = Receiver.unsigned()
+    entered, go_on = threading.Event(), threading.Event()
+
+    @receiver.on(SoftwareResult)
+    def slow(_message: SoftwareResult) -> None:
+        entered.set()
+        assert go_on.wait(10)
+
+    replies: list[Reply] = []
+    thread = threading.Thread(target=lambda: replies.append(deliver(receiver, software_result())))
+    thread.start()
+    assert entered.wait(10)
+    before = list(replies)
+    go_on.set()
+    thread.join(10)
+
+    assert before == []
+    assert [reply.status for reply in replies] == [200]
+
+
+def test_a_handler_that_raises_is_answered_500_with_a_reference_and_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    receiver = Receiver.unsigned()
+
+    @receiver.on(SoftwareResult)
+    def broken(_message: SoftwareResult) -> None:
+        raise RuntimeError("the password is swordfish")
+
+    reply = deliver(receiver, software_result())
+
+    reference = reply.body.decode().rpartition(" ")[2]
+    assert reply.status == 500
+    assert b"swordfish" not in reply.body
+    assert f"reference {reference}" in caplog.text
+    assert "swordfish" in caplog.text
+
+
+def test_a_good_signature_is_let_in() -> None:
+    receiver, got = a_receiver(SECRET)
+    body = encode(software_state())
+
+    reply = receiver.receive(body, push_headers(body, secret=SECRET, at_s=NOW_S))
+
+    assert reply.status == 200
+    assert got == [software_state()]
+
+
+def test_both_secrets_are_good_during_a_rotation() -> None:
+    receiver, got = a_receiver(OTHER, SECRET)
+    body = encode(software_state())
+
+    for secret in (SECRET, OTHER):
+        assert receiver.receive(body, push_headers(body, secret=secret, at_s=NOW_S)).status == 200
+    assert len(got) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"webhook-signature": "v1,AAAA"}, "no v1 signature"),
+        ({"webhook-signature": ""}, "no webhook-signature"),
+        ({"webhook-id": "another"}, "no v1 signature"),
+        ({"webhook-timestamp": str(NOW_S - 301)}, "301 s old"),
+    ],
+)
+def test_a_forged_message_is_answered_401_with_a_reason_and_not_handled(
+    change: dict[str, str], reason: str
+) -> None:
+    receiver, got = a_receiver(SECRET)
+    body = encode(software_state())
+
+    reply = receiver.receive(body, push_headers(body, secret=SECRET, at_s=NOW_S) | change)
+
+    assert reply.status == 401
+    assert reason in reply.body.decode()
+    assert got == []
+
+
+def test_an_altered_body_is_answered_401() -> None:
+    receiver, got = a_receiver(SECRET)
+    body = encode(software_state())
+
+    reply = receiver.receive(body.replace(b"dev-a", b"dev-b"), push_headers(body, secret=SECRET, at_s=NOW_S))
+
+    assert reply.status == 401
+    assert got == []
+
+
+def test_an_unsigned_message_is_answered_401_where_signatures_are_wanted() -> None:
+    receiver, got = a_receiver(SECRET)
+
+    assert deliver(receiver, software_state()).status == 401
+    assert got == []
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b"\xff"])
+def test_what_is_no_message_is_answered_400(body: bytes) -> None:
+    receiver, _ = a_receiver()
+
+    assert deliver(receiver, body).status == 400
+
+
+def test_what_is_too_large_is_answered_413() -> None:
+    receiver, got = a_receiver()
+    body = encode(software_result(description="x" * receiver.body_limit_bytes))
+
+    assert deliver(receiver, body).status == 413
+    assert got == []
+
+
+def test_no_secret_at_all_must_be_asked_for() -> None:
+    with pytest.raises(ValueError, match="unsigned"):
+        Receiver([])
+
+
+def test_a_type_nobody_knows_is_accepted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    receiver, _ = a_receiver()
+
+    reply = deliver(receiver, b'{"notifyType":"moonPhaseChanged"}')
+
+    assert reply.status == 200
+    assert "moonPhaseChanged" in caplog.text
+
+
+def test_a_type_without_a_handler_is_accepted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    receiver = Receiver.unsigned()
+
+    with caplog.at_level(logging.WARNING):
+        assert [deliver(receiver, software_state()).status for _ in range(3)] == [200, 200, 200]
+
+    assert len(caplog.records) == 1
+
+
+def test_a_type_without_a_class_can_be_handled_by_its_name() -> None:
+    receiver = Receiver.unsigned()
+    named: list[OtherMessage] = []
+    rest: list[OtherMessage] = []
+    receiver.on(NotifyType.DEVICE_ADDED)(named.append)
+    receiver.on(OtherMessage)(rest.append)
+
+    deliver(receiver, b'{"notifyType":"deviceAdded","deviceId":"dev-a"}')
+    deliver(receiver, b'{"notifyType":"ruleEvent"}')
+
+    assert [message.fields["deviceId"] for message in named] == ["dev-a"]
+    assert [message.notify_type for message in rest] == ["ruleEvent"]
+
+
+def test_a_second_parameter_gets_the_context() -> None:
+    receiver = Receiver(SECRET, now_s=lambda: NOW_S)
+    seen: list[Context] = []
+
+    @receiver.on(SoftwareStateChanged)
+    def changed(_message: SoftwareStateChanged, context: Context) -> None:
+        seen.append(context)
+
+    body = encode(software_state())
+    headers = push_headers(
+        body, secret=SECRET, webhook_id="n-7", at_s=NOW_S, sequence=12, attempt=3, skipped=2, is_replay=True
+    )
+    receiver.receive(body, {name.upper(): value for name, value in headers.items()})
+
+    [context] = seen
+    assert context == Context(
+        webhook_id="n-7",
+        timestamp_s=NOW_S,
+        sequence=12,
+        attempt=3,
+        skipped=2,
+        is_replay=True,
+        is_verified=True,
+    )
+    assert context.is_repeat
+
+
+def test_a_first_attempt_is_no_repeat_and_a_bare_one_neither() -> None:
+    receiver = Receiver.unsigned()
+    seen: list[Context] = []
+    receiver.on(SoftwareStateChanged)(lambda _message, context: seen.append(context))
+    body = encode(software_state())
+
+    receiver.receive(body, push_headers(body, secret=None))
+    receiver.receive(body, {})
+
+    assert [context.is_repeat for context in seen] == [False, False]
+    assert seen[1] == Context(None, None, None, None, 0, is_replay=False, is_verified=False)
+
+
+def test_a_default_of_the_handler_stays_its_own() -> None:
+    receiver = Receiver.unsigned()
+    seen: list[int] = []
+
+    @receiver.on(SoftwareStateChanged)
+    def changed(_message: SoftwareStateChanged, retries: int = 3) -> None:
+        seen.append(retries)
+
+    deliver(receiver, software_state())
+
+    assert seen == [3]
+
+
+def test_a_handler_with_no_parameter_or_three_is_refused() -> None:
+    receiver = Receiver.unsigned()
+
+    with pytest.raises(TypeError, match="takes the message"):
+        receiver.on(SoftwareResult)(lambda: None)
+    with pytest.raises(TypeError, match="takes the message"):
+        receiver.on(SoftwareResult)(lambda a, b, c: None)
+
+
+def test_a_second_handler_for_a_kind_is_refused() -> None:
+    receiver, _ = a_receiver()
+
+    with pytest.raises(ValueError, match="has a handler already"):
+        receiver.on(SoftwareResult)(print)
+    with pytest.raises(ValueError, match="name what to handle"):
+        receiver.on()
+
+
+def test_a_blocking_receiver_refuses_an_asynchronous_handler_at_once() -> None:
+    receiver = Receiver.unsigned()
+
+    async def finished(_message: SoftwareResult) -> None: ...
+
+    with pytest.raises(TypeError, match="AsyncReceiver"):
+        receiver.on(SoftwareResult)(finished)
+    with pytest.raises(TypeError, match="AsyncReceiver"):
+        receiver.on(SoftwareResult)(functools.partial(finished))
+
+
+def test_a_coroutine_that_comes_out_of_a_blocking_handler_is_a_failure_not_a_success(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    receiver = Receiver.unsigned()
+
+    async def finished(_message: SoftwareResult) -> None: ...
+
+    receiver.on(SoftwareResult)(lambda message: finished(message))  # noqa: PLW0108  (hides the async)
+
+    assert deliver(receiver, software_result()).status == 500
+    assert "AsyncReceiver" in caplog.text
+
+
+async def test_an_asynchronous_receiver_awaits_its_handler() -> None:
+    receiver = AsyncReceiver.unsigned()
+    go_on = asyncio.Event()
+    done: list[SoftwareResult] = []
+
+    @receiver.on(SoftwareResult)
+    async def finished(message: SoftwareResult, _context: Context) -> None:
+        await go_on.wait()
+        done.append(message)
+
+    task = asyncio.create_task(receiver.receive(encode(software_result()), {}))
+    await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+
+    assert (await task).status == 200
+    assert done == [software_result()]
+
+
+async def test_an_asynchronous_receiver_runs_a_plain_handler_off_the_loop() -> None:
+    receiver = AsyncReceiver.unsigned()
+    threads: list[int] = []
+    receiver.on(SoftwareResult)(lambda _message: threads.append(threading.get_ident()))
+
+    reply = await receiver.receive(encode(software_result()), {})
+
+    assert reply.status == 200
+    assert threads != [threading.get_ident()]
+
+
+async def test_an_asynchronous_handler_that_raises_is_answered_500() -> None:
+    receiver = AsyncReceiver(SECRET, now_s=lambda: NOW_S)
+
+    @receiver.on(SoftwareResult)
+    async def broken(_message: SoftwareResult) -> None:
+        raise RuntimeError
+
+    body = encode(software_result())
+
+    assert (await receiver.receive(body, push_headers(body, secret=SECRET, at_s=NOW_S))).status == 500
+    assert (await receiver.receive(body, {})).status == 401
+    assert (await receiver.receive(b"{", {})).status == 401
+
+
+def test_firmware_messages_carry_step_and_word() -> None:
+    assert [firmware_state(state).step for state in UpgradeState] == ["0", "1", "2", "3"]

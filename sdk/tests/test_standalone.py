@@ -1,0 +1,264 @@
+"""The stand-alone server, over real sockets and TLS."""
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from fleetbell_sdk import PushMessage, Receiver, SoftwareResult, SoftwareStateChanged
+from fleetbell_sdk.frameworks.standalone import Server, serve
+from fleetbell_sdk.signature import new_secret
+from fleetbell_sdk.testing import post, push_headers, software_result, software_state
+from fleetbell_sdk.wire import encode
+
+from .conftest import Certificates
+
+SECRET = new_secret(bytes(range(24)))
+OTHER = new_secret(bytes(range(1, 25)))
+BODY = encode(software_state())
+
+
+@pytest.fixture
+def got() -> list[PushMessage]:
+    return []
+
+
+@pytest.fixture
+def receiver(got: list[PushMessage]) -> Receiver:
+    receiver = Receiver(SECRET)
+    receiver.on(SoftwareStateChanged, SoftwareResult)(got.append)
+    return receiver
+
+
+@pytest.fixture
+def server(receiver: Receiver, certificates: Certificates) -> Iterator[Server]:
+    with serve(receiver, "127.0.0.1", 0, certificates.certfile, certificates.keyfile) as server:
+        yield server
+
+
+@pytest.fixture
+def plain(receiver: Receiver) -> Iterator[Server]:
+    with serve(receiver, "127.0.0.1", 0, plain_http=True, request_s=0.3, max_connections=2) as server:
+        yield server
+
+
+def signed_request(*, head: str = "") -> bytes:
+    headers = "".join(f"{name}: {value}\r\n" for name, value in push_headers(BODY, secret=SECRET).items())
+    return f"POST / HTTP/1.1\r\nContent-Length: {len(BODY)}\r\n{head}{headers}\r\n".encode() + BODY
+
+
+def raw(server: Server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+
+
+def exchanged(server: Server, request: bytes) -> bytes:
+    """Everything the server answers until it closes."""
+    with raw(server) as client:
+        client.sendall(request)
+        answer = b""
+        while chunk := client.recv(65536):
+            answer += chunk
+    return answer
+
+
+def test_a_signed_push_over_https_is_handled_and_a_forged_one_is_not(
+    server: Server, got: list[PushMessage], certificates: Certificates
+) -> None:
+    url = f"https://127.0.0.1:{server.port}/v1.0.0/messageReceiver"
+
+    good = post(url, software_result(), secret=SECRET, ca=certificates.trust)
+    forged = post(url, software_result(), secret=OTHER, ca=certificates.trust)
+
+    assert (good.status, good.body) == (200, b"ok")
+    assert forged.status == 401
+    assert b"no v1 signature" in forged.body
+    assert got == [software_result()]
+
+
+def test_one_connection_carries_many_pushes(
+    server: Server, got: list[PushMessage], certificates: Certificates
+) -> None:
+    connection = http.client.HTTPSConnection("127.0.0.1", server.port, context=certificates.trust, timeout=10)
+    connection.connect()
+    first = connection.sock
+
+    for _ in range(3):
+        connection.request("POST", "/any", body=BODY, headers=push_headers(BODY, secret=SECRET))
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b"ok")
+
+    assert connection.sock is first
+    assert len(got) == 3
+    connection.close()
+
+
+def test_pushes_are_handled_side_by_side(receiver: Receiver) -> None:
+    meeting = threading.Barrier(3)
+    receiver = Receiver.unsigned()
+
+    @receiver.on(SoftwareStateChanged)
+    def changed(_message: SoftwareStateChanged) -> None:
+        meeting.wait(10)
+
+    with serve(receiver, "127.0.0.1", 0, plain_http=True) as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        statuses: list[int] = []
+        posts = [
+            threading.Thread(target=lambda: statuses.append(post(url, software_state()).status))
+            for _ in range(3)
+        ]
+        for thread in posts:
+            thread.start()
+        for thread in posts:
+            thread.join(10)
+
+    assert statuses == [200, 200, 200]
+
+
+def test_plain_http_must_be_asked_for(receiver: Receiver) -> None:
+    with pytest.raises(ValueError, match="plain_http=True"):
+        serve(receiver, "127.0.0.1", 0)
+
+
+def test_only_the_given_path_is_answered(receiver: Receiver) -> None:
+    with serve(receiver, "127.0.0.1", 0, plain_http=True, path="/here") as server:
+        url = f"http://127.0.0.1:{server.port}"
+
+        assert post(f"{url}/here", software_state(), secret=SECRET).status == 200
+        assert post(f"{url}/there", software_state(), secret=SECRET).status == 404
+
+
+def test_only_post_is_answered(plain: Server) -> None:
+    answer = exchanged(plain, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert b"Allow: POST" in answer
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"", b"411"),
+        (b"Transfer-Encoding: chunked\r\n", b"411"),
+        (b"Content-Length: x\r\n", b"400"),
+        (b"Content-Length: -1\r\n", b"400"),
+        (b"Content-Length: 1\r\nContent-Length: 2\r\n", b"400"),
+        (b"Content-Length: 65537\r\n", b"413"),
+        (b"Content-Length: 99999999999999999999\r\n", b"413"),
+    ],
+)
+def test_a_request_needs_one_sensible_content_length(plain: Server, head: bytes, status: bytes) -> None:
+    answer = exchanged(plain, b"POST / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 " + status)
+
+
+def test_a_client_that_waits_for_leave_to_send_its_body_is_told_to_go_on(plain: Server) -> None:
+    head = signed_request(head="Expect: 100-continue\r\n").removesuffix(BODY)
+    with raw(plain) as client:
+        client.sendall(head)
+        assert client.recv(65536).startswith(b"HTTP/1.1 100 ")
+        client.sendall(BODY)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_that_speaks_too_slowly_is_cut_off(plain: Server) -> None:
+    started = time.monotonic()
+    with raw(plain) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nab")
+        assert client.recv(65536) == b""
+
+    assert time.monotonic() - started < 5
+
+
+def test_a_client_that_never_ends_its_head_is_cut_off_though_it_keeps_speaking(plain: Server) -> None:
+    with raw(plain) as client:
+        client.settimeout(0.02)
+        client.sendall(b"POST / HTTP/1.1\r\n")
+        started = time.monotonic()
+        is_open = True
+        while is_open and time.monotonic() - started < 5:
+            try:
+                client.sendall(b"X-Drip: 1\r\n")
+                is_open = client.recv(1) != b""
+            except TimeoutError:
+                is_open = True
+            except ConnectionError:
+                is_open = False
+
+    assert not is_open
+
+
+def test_a_client_that_fails_its_handshake_harms_nobody(
+    server: Server, got: list[PushMessage], certificates: Certificates
+) -> None:
+    with raw(server) as client:
+        client.sendall(b"this is no handshake\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):
+            while client.recv(65536):
+                pass
+
+    url = f"https://127.0.0.1:{server.port}/"
+    assert post(url, software_state(), secret=SECRET, ca=certificates.trust).status == 200
+
+
+def test_a_client_that_does_not_trust_the_certificate_does_not_post(
+    server: Server, got: list[PushMessage]
+) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        post(f"https://127.0.0.1:{server.port}/", software_state(), secret=SECRET)
+    assert got == []
+
+
+def test_kept_connections_give_way_when_the_places_run_out(plain: Server) -> None:
+    """Two places, and three clients that all would like to stay."""
+    url = f"http://127.0.0.1:{plain.port}/"
+    with raw(plain) as one:
+        one.sendall(signed_request())
+        assert one.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+        assert [post(url, software_state(), secret=SECRET).status for _ in range(4)] == [200] * 4
+
+
+def test_closing_lets_a_push_under_way_finish(receiver: Receiver) -> None:
+    receiver = Receiver.unsigned()
+    entered, go_on = threading.Event(), threading.Event()
+
+    @receiver.on(SoftwareStateChanged)
+    def slow(_message: SoftwareStateChanged) -> None:
+        entered.set()
+        assert go_on.wait(10)
+
+    server = serve(receiver, "127.0.0.1", 0, plain_http=True)
+    statuses: list[int] = []
+    url = f"http://127.0.0.1:{server.port}/"
+    pushing = threading.Thread(target=lambda: statuses.append(post(url, software_state()).status))
+    pushing.start()
+    assert entered.wait(10)
+    closing = threading.Thread(target=server.close)
+    closing.start()
+    go_on.set()
+    pushing.join(10)
+    closing.join(10)
+
+    assert statuses == [200]
+    with pytest.raises(ConnectionRefusedError):
+        post(url, software_state())
+    server.wait()
+
+
+def test_closing_ends_connections_that_are_only_kept_open(plain: Server) -> None:
+    with raw(plain) as client:
+        client.sendall(signed_request())
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        started = time.monotonic()
+        plain.close()
+
+        assert client.recv(1) == b""
+        assert time.monotonic() - started < 4
