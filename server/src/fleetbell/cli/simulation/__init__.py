@@ -1,0 +1,1 @@
+"""A fleet of pretend DDI devices in one process, with the habits of real ones."""

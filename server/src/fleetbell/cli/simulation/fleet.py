@@ -1,0 +1,122 @@
+"""Many pretend devices at once, a share of them with bad luck."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+from urllib.parse import quote
+
+import aiohttp
+
+from fleetbell.cli.simulation.device import Device
+from fleetbell.cli.simulation.ledger import Ledger
+from fleetbell.cli.simulation.line import Line
+from fleetbell.cli.simulation.upgrade import Failure, Fate, Manners, PowerCut
+
+CONNECTIONS_MOST = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Luck:
+    """Which share of the devices has which bad luck in each upgrade. Each share is met exactly, rounded."""
+
+    fail: float = 0.0
+    lose_power: float = 0.0
+    slow: float = 0.0
+    slow_bytes_per_s: int = 50_000
+    seed: int = 1
+
+
+class Fates:
+    """The fate of each device in each upgrade, always the same for the same luck.
+
+    >>> fates = Fates(("a", "b", "c", "d"), Luck(fail=0.5))
+    >>> sum(fates.of(node, "2.0").failure is not None for node in "abcd")
+    2
+    """
+
+    def __init__(self, node_ids: Sequence[str], luck: Luck) -> None:
+        self._node_ids = tuple(node_ids)
+        self._luck = luck
+        self._ranks = lru_cache(maxsize=64)(self._ranked)
+
+    def of(self, node_id: str, version: str) -> Fate:
+        luck, count = self._luck, len(self._node_ids)
+        failing = self._ranks("failure", version)[node_id]
+        cut = self._ranks("power", version)[node_id]
+        slow = self._ranks("speed", version)[node_id]
+        failures, cuts = tuple(Failure), tuple(PowerCut)
+        return Fate(
+            failures[failing % len(failures)] if failing < round(luck.fail * count) else None,
+            cuts[cut % len(cuts)] if cut < round(luck.lose_power * count) else None,
+            luck.slow_bytes_per_s if slow < round(luck.slow * count) else None,
+        )
+
+    def _ranked(self, what: str, version: str) -> Mapping[str, int]:
+        def draw(node_id: str) -> bytes:
+            return hashlib.sha256(f"{self._luck.seed} {what} {version} {node_id}".encode()).digest()
+
+        return {node_id: rank for rank, node_id in enumerate(sorted(self._node_ids, key=draw))}
+
+
+class Fleet:
+    """All devices of one process, over one pool of connections."""
+
+    def __init__(
+        self,
+        authorizations: Mapping[str, str],
+        *,
+        url: str,
+        tenant: str,
+        luck: Luck,
+        manners: Manners,
+        ledger: Ledger,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """``authorizations`` are the ``Authorization`` headers by node id; ``url`` is the device door's."""
+        self.devices: tuple[Device, ...] = ()
+        self._authorizations = authorizations
+        self._url = url.rstrip("/")
+        self._tenant = tenant
+        self._luck = luck
+        self._manners = manners
+        self._ledger = ledger
+        self._tls = tls
+
+    async def run(self, *, upgrades: int | None = None) -> None:
+        """Until every device had so many upgrades, or for ever."""
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MOST, ssl=self._tls or True)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            fates = Fates(tuple(self._authorizations), self._luck)
+            self.devices = tuple(
+                self._device(session, fates, node_id, authorization)
+                for node_id, authorization in self._authorizations.items()
+            )
+            async with asyncio.TaskGroup() as group:
+                for device in self.devices:
+                    group.create_task(device.run(upgrades=upgrades))
+
+    def _device(
+        self, session: aiohttp.ClientSession, fates: Fates, node_id: str, authorization: str
+    ) -> Device:
+        chance = Random(f"{self._luck.seed} {node_id}")  # noqa: S311  # spreads polls, guards nothing
+        again_s = self._manners.again_s
+        return Device(
+            node_id,
+            url=f"{self._url}/{quote(self._tenant, safe='')}/controller/v1/{quote(node_id, safe='')}",
+            line=Line(session, authorization=authorization, again_s=again_s, chance=chance),
+            ledger=self._ledger,
+            fate=fates.of,
+            manners=self._manners,
+            chance=chance,
+        )
+
+    def polling(self) -> int:
+        """How many devices were answered well the last time."""
+        return sum(device.line.refused is None for device in self.devices)

@@ -1,0 +1,75 @@
+"""How this door says no: ``application/problem+json`` with a sentence for the person at the other end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from fleetbell import errors, ids
+
+_log = structlog.get_logger()
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """The body of a refusal (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str
+
+
+STATUS: Final[Mapping[type[errors.DomainError], int]] = {
+    errors.ApplicationUnknown: 404,
+    errors.CertificateUnknown: 404,
+    errors.DeviceUnknown: 404,
+    errors.PackageUnknown: 404,
+    errors.TaskUnknown: 404,
+    errors.SubscriptionUnknown: 404,
+    errors.ApplicationTaken: 409,
+    errors.ApplicationInUse: 409,
+    errors.DeviceBusy: 409,
+    errors.NodeIdTaken: 409,
+    errors.PackageInUse: 409,
+    errors.ProductMismatch: 409,
+    errors.Busy: 503,
+    errors.StorageFull: 507,
+}
+"""Refusals that are not 400."""
+
+_TITLES: Final = {
+    400: "Not understood",
+    404: "Not found",
+    405: "Not done that way",
+    409: "In conflict",
+    413: "Too large",
+    500: "Our own fault",
+    503: "Busy",
+    507: "No room",
+}
+
+
+def answer(status: int, detail: str) -> Response:
+    """A refusal as a response."""
+    headers = {"Retry-After": "1"} if status == 503 else None
+    body = msgspec.json.encode(Problem(_TITLES[status], status, detail))
+    return Response(body, status, headers, media_type="application/problem+json")
+
+
+def of(error: Exception) -> Response:
+    """The response to an error. What is our own fault is logged and answered with a reference only."""
+    match error:
+        case errors.DomainError():
+            return answer(STATUS.get(type(error), 400), str(error))
+        case msgspec.DecodeError() | UnicodeDecodeError():  # a ValidationError is a DecodeError
+            return answer(400, f"the body does not fit: {error}")
+        case ClientDisconnect():
+            return answer(400, "the request ended before its body did")
+        case _:
+            reference = ids.new_id("fault")
+            _log.error("operator.fault", reference=reference, exc_info=error)
+            return answer(500, f"this is our own fault; the log has it under {reference}")
