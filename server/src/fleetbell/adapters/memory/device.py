@@ -1,0 +1,62 @@
+"""Devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from fleetbell.adapters.memory.rows import Concept, page_of
+from fleetbell.domain.device import Device
+from fleetbell.domain.subtask import Attempt
+from fleetbell.errors import NodeIdTaken
+from fleetbell.ports.store import Listed, Page
+
+
+class Devices(Concept):
+    """See :class:`fleetbell.ports.store.Transaction`."""
+
+    def device(self, device_id: str) -> Device | None:
+        return self._rows.devices.get(device_id)
+
+    def device_of_node(self, application_id: str, node_id: str) -> Device | None:
+        name = (application_id, node_id)
+        devices = self._rows.devices.values()
+        return next((one for one in devices if (one.application_id, one.node_id) == name), None)
+
+    def devices(self, application_id: str | None, page: Page) -> Listed[Device]:
+        devices = self._rows.devices.values()
+        return page_of([one for one in devices if application_id in (None, one.application_id)], page)
+
+    def add_device(self, device: Device) -> None:
+        if self.device_of_node(device.application_id, device.node_id):
+            raise NodeIdTaken(f"another device of this application has the node id {device.node_id!r}")
+        self._rows.devices[device.device_id] = device
+
+    def save_device(self, device: Device) -> None:
+        kept = self.device(device.device_id)
+        if kept is not None:
+            contact = kept.last_contact_at_ms
+            self._rows.devices[device.device_id] = replace(device, last_contact_at_ms=contact)
+
+    def touch_devices(self, contacts: Mapping[str, int]) -> None:
+        for device_id, at_ms in contacts.items():
+            device = self.device(device_id)
+            if device is not None:
+                self._rows.devices[device_id] = replace(device, last_contact_at_ms=at_ms)
+
+    def delete_device(self, device_id: str) -> None:
+        self._rows.devices.delete([device_id])
+
+    def occupy_devices(self, attempts: Sequence[Attempt]) -> None:
+        for attempt in attempts:
+            device = self.device(attempt.device_id)
+            if device is not None:
+                self._rows.devices[device.device_id] = replace(device, action_id=attempt.action_id)
+
+    def release_devices(self, attempts: Sequence[Attempt], *, cancel: bool) -> None:
+        for attempt in attempts:
+            device = self.device(attempt.device_id)
+            if device is not None and device.action_id == attempt.action_id:
+                told = attempt.action_id if cancel else device.cancel_action_id
+                released = replace(device, action_id=None, cancel_action_id=told)
+                self._rows.devices[device.device_id] = released

@@ -1,0 +1,1 @@
+"""Parts for tests: a clock that jumps, makers, pretend devices, and the contracts of the ports."""
