@@ -1,0 +1,134 @@
+"""How fast the transport alone posts: no store, no lanes, only (signed) messages to a sink.
+
+By hand: ``python -m benchmarks.raw_posting`` prints a line for each way to post.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from benchmarks import sink
+from fleetbell.adapters.callback_http import HttpCallback
+from fleetbell.domain.delivery import Accepted, Answer
+from fleetbell.domain.egress import Egress
+from fleetbell.ports.callback import Push
+from fleetbell_sdk import signature
+
+_BODY = (
+    b'{"notifyType":"fwUpgradeStateChangeNotify","deviceId":"5b6ce2d8-7a4e-4f1d-9e0a-2f3f7f2f0c11",'
+    b'"appId":"bench","operationId":"operation-1","subOperationId":"sub-1","step":"1","stepDesc":"downloading"}'
+)
+_APPLICATION = "bench"
+_KEY = b"benchmarks-sign-with-this"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What one run reached; CPU is this process's, without the sink's."""
+
+    posts_per_s: float
+    cpu_s_per_1000: float
+
+
+class _Run:
+    """Keeps ``in_flight`` posts under way until ``count`` were answered."""
+
+    def __init__(self, callback: HttpCallback, url: str, count: int, key: bytes | None) -> None:
+        self._callback = callback
+        self._url = url
+        self._started = 0
+        self._count = count
+        self._left = count
+        self._key = key
+        self._made_at_s = int(time.time())
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def start(self, in_flight: int) -> None:
+        for _ in range(min(in_flight, self._count)):
+            self._post()
+
+    def _post(self) -> None:
+        self._started += 1
+        self._callback.post(
+            Push(url=self._url, headers=self._headers(), body=_BODY, application_id=_APPLICATION),
+            self._answered,
+        )
+
+    def _headers(self) -> tuple[str, ...]:
+        message_id = f"msg_{self._started}"
+        signed = (
+            ()
+            if self._key is None
+            else (f"webhook-signature: {signature.sign(self._key, message_id, self._made_at_s, _BODY)}",)
+        )
+        return (
+            "content-type: application/json",
+            f"webhook-id: {message_id}",
+            f"webhook-timestamp: {self._made_at_s}",
+            f"fleetbell-sequence: {self._started}",
+            "fleetbell-attempt: 1",
+            *signed,
+        )
+
+    def _answered(self, answer: Answer) -> None:
+        if not isinstance(answer, Accepted):
+            if not self.ended.done():
+                self.ended.set_exception(RuntimeError(f"the sink did not accept a post: {answer}"))
+            return
+        self._left -= 1
+        if self._started < self._count:
+            self._post()
+        elif not self._left:
+            self.ended.set_result(None)
+
+
+async def run(url: str, ca_pem: str, count: int, in_flight: int, sign: bool) -> Rate:
+    """Post ``count`` messages to ``url``, ``in_flight`` at a time, over connections that stand already.
+
+    Raises:
+        RuntimeError: a post was not answered with 2xx.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        callback = HttpCallback(trust_folder=Path(folder), egress=Egress.parse(["127.0.0.0/8"]))
+        try:
+            callback.set_trust(_APPLICATION, [ca_pem] if ca_pem else [])
+            key = _KEY if sign else None
+            warm = _Run(callback, url, 4 * in_flight, key)
+            warm.start(in_flight)
+            await warm.ended
+            wall, cpu = time.perf_counter(), _cpu_s()
+            main = _Run(callback, url, count, key)
+            main.start(in_flight)
+            await main.ended
+            wall, cpu = time.perf_counter() - wall, _cpu_s() - cpu
+            return Rate(posts_per_s=count / wall, cpu_s_per_1000=cpu / count * 1000)
+        finally:
+            await callback.close()
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main(count: int = 30_000, in_flight: int = 64) -> None:
+    """Print the rates of plain HTTP and of HTTPS over HTTP/1.1 and HTTP/2, with and without signatures."""
+    for tls, http2, name in ((False, False, "http"), (True, False, "https"), (True, True, "https, http/2")):
+        with sink.running(tls=tls, http2=http2) as target:
+            for signed in (False, True):
+                rate = uvloop.run(run(target.url, target.ca_pem, count, in_flight, sign=signed))
+                print(
+                    f"{name:14} {'signed' if signed else 'unsigned':9}"
+                    f" {rate.posts_per_s:8.0f} posts/s {rate.cpu_s_per_1000:.3f} CPU s per 1,000"
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,846 @@
+"""The outbound transport against real peers: sockets, TLS, and peers that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import gc
+import os
+import socket
+import ssl
+import stat
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+import trustme
+import uvloop
+
+from benchmarks import sink
+from fleetbell.adapters.callback_http import HttpCallback, Limits
+from fleetbell.domain.delivery import Accepted, Answer, Gone, Refused, Unreachable
+from fleetbell.domain.egress import Egress
+from fleetbell.ports.callback import Push
+
+LOOPBACK = Egress.parse(["127.0.0.0/8", "::1/128"])
+HASTY = Limits(connect_s=0.3, total_s=0.3)
+PATIENCE_S = 20.0  # a test that waits longer than this has failed
+
+
+class Peer:
+    """A server that reads whole requests and lets ``reply`` do the rest."""
+
+    def __init__(self, reply: Callable[[Peer, asyncio.StreamWriter], Awaitable[None]]) -> None:
+        self.reply = reply
+        self.requests: list[tuple[bytes, bytes]] = []  # head, body
+        self.connections = 0
+        self.gone = asyncio.Event()  # a connection ended
+        self.asked = asyncio.Event()  # a request came
+        self.port = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._tasks.add(task)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                [length] = [
+                    int(line.split(b":")[1]) for line in head.split(b"\r\n") if b"ontent-Length" in line
+                ]
+                self.requests.append((head, await reader.readexactly(length)))
+                self.asked.set()
+                await self.reply(self, writer)
+                await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            self.gone.set()
+        finally:
+            writer.close()
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def url(self, scheme: str = "http") -> str:
+        return f"{scheme}://127.0.0.1:{self.port}/receiver"
+
+
+@contextlib.asynccontextmanager
+async def a_peer(
+    reply: Callable[[Peer, asyncio.StreamWriter], Awaitable[None]], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Peer]:
+    peer = Peer(reply)
+    server = await asyncio.start_server(peer.connected, "127.0.0.1", 0, ssl=tls)
+    peer.port = server.sockets[0].getsockname()[1]
+    try:
+        yield peer
+    finally:
+        server.close()
+        await peer.end()
+        await server.wait_closed()
+
+
+def saying(text: str | bytes) -> Callable[[Peer, asyncio.StreamWriter], Awaitable[None]]:
+    async def reply(_peer: Peer, writer: asyncio.StreamWriter) -> None:
+        writer.write(text.encode() if isinstance(text, str) else text)
+
+    return reply
+
+
+def status(
+    code: int, body: str = "", *headers: str
+) -> Callable[[Peer, asyncio.StreamWriter], Awaitable[None]]:
+    lines = (f"HTTP/1.1 {code} Said", f"content-length: {len(body)}", *headers, "", body)
+    return saying("\r\n".join(lines))
+
+
+OK = status(200, "ok")
+
+
+@contextlib.asynccontextmanager
+async def a_callback(
+    folder: Path, *, egress: Egress = LOOPBACK, limits: Limits | None = None, system_cas: Path | None = None
+) -> AsyncIterator[HttpCallback]:
+    callback = HttpCallback(
+        trust_folder=folder / "trust", egress=egress, limits=limits, system_cas=system_cas
+    )
+    try:
+        yield callback
+    finally:
+        await callback.close()
+
+
+@pytest.fixture
+async def callback(tmp_path: Path) -> AsyncIterator[HttpCallback]:
+    async with a_callback(tmp_path) as made:
+        yield made
+
+
+def a_push(
+    url: str, *, body: bytes = b'{"a":1}', application_id: str = "app", headers: tuple[str, ...] = ()
+) -> Push:
+    return Push(url=url, headers=headers, body=body, application_id=application_id)
+
+
+async def answer_to(callback: HttpCallback, push: Push) -> Answer:
+    answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    callback.post(push, answered.set_result)
+    return await asyncio.wait_for(answered, PATIENCE_S)
+
+
+async def test_a_push_arrives_as_it_was_given_and_nothing_is_added_that_says_more(
+    callback: HttpCallback,
+) -> None:
+    async with a_peer(OK) as peer:
+        headers = ("content-type: application/json", "webhook-id: n-1")
+        answer = await answer_to(callback, a_push(peer.url(), body=b'{"a":"\xc3\xa4"}', headers=headers))
+
+    assert answer == Accepted(200)
+    [(head, body)] = peer.requests
+    assert body == b'{"a":"\xc3\xa4"}'
+    first, *rest = head.decode().rstrip().split("\r\n")
+    assert first == "POST /receiver HTTP/1.1"
+    assert sorted(rest) == sorted(
+        [
+            f"Host: 127.0.0.1:{peer.port}",
+            "User-Agent: Fleetbell",
+            "Accept: */*",
+            "content-type: application/json",
+            "webhook-id: n-1",
+            f"Content-Length: {len(body)}",
+        ]
+    )
+
+
+async def test_the_headers_of_one_push_do_not_stay_for_the_next(callback: HttpCallback) -> None:
+    async with a_peer(OK) as peer:
+        for headers in (("webhook-id: n-1", "fleetbell-replay: true"), ("webhook-id: n-2",), ()):
+            await answer_to(callback, a_push(peer.url(), headers=headers))
+
+    heads = [head for head, _ in peer.requests]
+    assert [b"n-1" in head for head in heads] == [True, False, False]
+    assert [b"n-2" in head for head in heads] == [False, True, False]
+    assert [b"replay" in head for head in heads] == [True, False, False]
+
+
+@pytest.mark.parametrize("code", [200, 201, 202, 204, 299])
+async def test_any_2xx_is_accepted(callback: HttpCallback, code: int) -> None:
+    async with a_peer(
+        saying(f"HTTP/1.1 {code} Fine\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+    ) as peer:
+        assert await answer_to(callback, a_push(peer.url())) == Accepted(code)
+
+
+@pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504, 599])
+async def test_an_endpoint_that_fails_is_unreachable(callback: HttpCallback, code: int) -> None:
+    async with a_peer(status(code)) as peer:
+        assert await answer_to(callback, a_push(peer.url())) == Unreachable(
+            f"the endpoint answered {code}", status=code
+        )
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 405, 409, 411, 413, 422, 451])
+async def test_another_4xx_refuses_the_message_and_its_text_is_kept(
+    callback: HttpCallback, code: int
+) -> None:
+    async with a_peer(status(code, "no such field")) as peer:
+        assert await answer_to(callback, a_push(peer.url())) == Refused(code, "no such field")
+
+
+async def test_410_means_gone(callback: HttpCallback) -> None:
+    async with a_peer(status(410, "we moved")) as peer:
+        assert await answer_to(callback, a_push(peer.url())) == Gone("we moved")
+
+
+async def test_the_first_kibibyte_of_a_refusal_is_kept(callback: HttpCallback) -> None:
+    async with a_peer(status(400, "x" * 1000 + "y" * 1000)) as peer:
+        assert await answer_to(callback, a_push(peer.url())) == Refused(400, "x" * 1000 + "y" * 24)
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_refused_and_not_followed(callback: HttpCallback, code: int) -> None:
+    async with a_peer(OK) as elsewhere:
+        async with a_peer(status(code, "", f"location: {elsewhere.url()}")) as peer:
+            answer = await answer_to(callback, a_push(peer.url()))
+
+        assert answer == Refused(code, f"redirects are not followed (it pointed to {elsewhere.url()})")
+        assert elsewhere.connections == 0
+
+
+def http_date(seconds: int) -> str:
+    moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+    return format_datetime(moment, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("7", 7, 7),
+        ("99999999", 6 * 3600, 6 * 3600),
+        (http_date(600), 500, 600),
+        (http_date(10**6), 21600, 21600),
+    ],
+)
+@pytest.mark.parametrize("code", [429, 503])
+async def test_retry_after_is_read_as_seconds_or_date_and_bounded(
+    callback: HttpCallback, code: int, header: str, least: float, most: float
+) -> None:
+    async with a_peer(status(code, "", f"retry-after: {header}")) as peer:
+        answer = await answer_to(callback, a_push(peer.url()))
+
+    assert isinstance(answer, Unreachable)
+    assert answer.retry_after_s is not None
+    assert least <= answer.retry_after_s <= most
+
+
+@pytest.mark.parametrize("header", ["-5", "soon", "0", ""])
+async def test_a_retry_after_that_says_nothing_is_none(callback: HttpCallback, header: str) -> None:
+    async with a_peer(status(503, "", f"retry-after: {header}")) as peer:
+        answer = await answer_to(callback, a_push(peer.url()))
+
+    assert isinstance(answer, Unreachable)
+    assert answer.retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [(200, Accepted(200)), (400, Refused(400, "x" * 1024)), (410, Gone("x" * 1024))]
+)
+async def test_an_endless_body_is_cut_and_the_status_still_counts(
+    callback: HttpCallback, code: int, expected: Answer
+) -> None:
+    async def flood(_peer: Peer, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 {code} Said\r\n\r\n".encode())
+        while True:
+            writer.write(b"x" * 4096)
+            await writer.drain()
+
+    async with a_peer(flood) as peer:
+        assert await answer_to(callback, a_push(peer.url())) == expected
+        await asyncio.wait_for(peer.gone.wait(), PATIENCE_S)
+
+
+async def test_a_body_within_the_limit_leaves_the_connection_in_use(callback: HttpCallback) -> None:
+    async with a_peer(status(200, "x" * 16 * 1024)) as peer:
+        for _ in range(2):
+            assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+
+    assert peer.connections == 1
+
+
+async def drip_headers(_peer: Peer, writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"H")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def drip_body(_peer: Peer, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def say_nothing(_peer: Peer, _writer: asyncio.StreamWriter) -> None:
+    return
+
+
+async def only_continue(_peer: Peer, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n")
+
+
+@pytest.mark.parametrize("reply", [say_nothing, only_continue])
+async def test_a_peer_that_gives_no_answer_in_time_is_unreachable(
+    tmp_path: Path, reply: Callable[[Peer, asyncio.StreamWriter], Awaitable[None]]
+) -> None:
+    async with a_callback(tmp_path, limits=HASTY) as callback, a_peer(reply) as peer:
+        assert await answer_to(callback, a_push(peer.url())) == Unreachable("no answer within 0.3 s")
+
+
+async def test_a_status_line_that_drips_in_does_not_move_the_deadline(tmp_path: Path) -> None:
+    async with a_callback(tmp_path, limits=HASTY) as callback, a_peer(drip_headers) as peer:
+        assert isinstance(await answer_to(callback, a_push(peer.url())), Unreachable)
+
+
+async def test_a_2xx_whose_body_drips_in_beyond_the_deadline_is_accepted(tmp_path: Path) -> None:
+    async with a_callback(tmp_path, limits=HASTY) as callback, a_peer(drip_body) as peer:
+        assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+
+
+async def test_a_peer_that_hangs_before_tls_fails_at_the_deadline_for_connecting(tmp_path: Path) -> None:
+    limits = Limits(connect_s=0.3, total_s=PATIENCE_S)
+    async with a_callback(tmp_path, limits=limits) as callback, a_peer(say_nothing) as peer:
+        answer = await answer_to(callback, a_push(peer.url("https")))
+
+    assert answer == Unreachable("no connection to the endpoint within 0.3 s")
+
+
+async def endless_headers(_peer: Peer, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 ")
+    while True:
+        writer.write(b"x" * 50 + b"\r\nx: " + b"y" * 4000 + b"\r\n")
+        await writer.drain()
+
+
+async def reset(_peer: Peer, writer: asyncio.StreamWriter) -> None:
+    no_linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
+    writer.transport.abort()
+
+
+async def close(_peer: Peer, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (saying("SSH-2.0-OpenSSH_9.2\r\n\r\n"), "does not answer in HTTP"),
+        (saying(bytes(range(256)) * 10), "does not answer in HTTP"),
+        (saying("HTTP/1.1 abc OK\r\n\r\n"), ""),
+        (saying("HTTP/1.1 99999 OK\r\n\r\n"), ""),
+        (saying("HTTP/9.7 200 OK\r\n\r\n"), ""),
+        (endless_headers, ""),
+        (close, "closed the connection without an answer"),
+        (reset, "the connection broke"),
+    ],
+)
+async def test_a_peer_that_speaks_nonsense_or_hangs_up_is_unreachable_with_a_reason(
+    tmp_path: Path, reply: Callable[[Peer, asyncio.StreamWriter], Awaitable[None]], reason: str
+) -> None:
+    limits = Limits(total_s=2.0)
+    async with a_callback(tmp_path, limits=limits) as callback, a_peer(reply) as peer:
+        answer = await answer_to(callback, a_push(peer.url()))
+
+    assert isinstance(answer, Unreachable)
+    assert reason in answer.reason
+    assert len(peer.requests) == 1  # a new connection that dies is not tried again
+
+
+async def test_nobody_listening_is_unreachable(callback: HttpCallback) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+    answer = await answer_to(callback, a_push(f"http://127.0.0.1:{port}/"))
+
+    assert isinstance(answer, Unreachable)
+    assert answer.reason.startswith("no connection to the endpoint")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "nonsense://",
+        "http://",
+        "https://exa mple/",
+        "http://127.0.0.1:99999/",
+        "http://[::1/",
+        "http://127.0.0.1/\x00",
+        "http://127.0.0.1/\udc80",
+        "http://127.0.0.1/\r\nx: y",
+        "ftp://127.0.0.1/",
+        "gopher://127.0.0.1/",
+        "file:///etc/hostname",
+        "dict://127.0.0.1/",
+    ],
+)
+async def test_a_url_that_cannot_be_posted_to_is_an_answer(callback: HttpCallback, url: str) -> None:
+    assert isinstance(await answer_to(callback, a_push(url)), Unreachable)
+
+
+async def test_a_header_that_cannot_be_sent_is_an_answer(callback: HttpCallback) -> None:
+    async with a_peer(OK) as peer:
+        push = a_push(peer.url(), headers=("webhook-id: \u2603",))
+
+        assert isinstance(await answer_to(callback, push), Unreachable)
+        assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+
+
+@pytest.mark.parametrize("bad", [True, False])
+async def test_the_answer_never_comes_from_inside_post(callback: HttpCallback, bad: bool) -> None:
+    async with a_peer(OK) as peer:
+        told: list[Answer] = []
+        came = asyncio.Event()
+
+        def answered(answer: Answer) -> None:
+            told.append(answer)
+            came.set()
+
+        callback.post(a_push("" if bad else peer.url()), answered)
+
+        assert told == []
+        await asyncio.wait_for(came.wait(), PATIENCE_S)
+        assert len(told) == 1
+
+
+async def test_connections_are_used_again(callback: HttpCallback) -> None:
+    async with a_peer(OK) as peer:
+        for _ in range(20):
+            assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+
+    assert peer.connections == 1
+
+
+async def test_a_used_connection_that_dies_without_a_byte_is_tried_once_more_on_a_new_one(
+    callback: HttpCallback,
+) -> None:
+    async def hang_up_on_the_second(peer: Peer, writer: asyncio.StreamWriter) -> None:
+        if len(peer.requests) == 2:
+            writer.close()
+        else:
+            await OK(peer, writer)
+
+    async with a_peer(hang_up_on_the_second) as peer:
+        answers = [await answer_to(callback, a_push(peer.url(), body=body)) for body in (b"1", b"2")]
+
+    assert answers == [Accepted(200), Accepted(200)]
+    assert [body for _, body in peer.requests] == [b"1", b"2", b"2"]
+    assert peer.connections == 2
+
+
+async def test_a_used_connection_that_dies_after_the_first_line_is_not_tried_again(
+    callback: HttpCallback,
+) -> None:
+    async def break_off_the_second(peer: Peer, writer: asyncio.StreamWriter) -> None:
+        if len(peer.requests) == 2:
+            writer.write(b"HTTP/1.1 500 Oh\r\n")
+            await writer.drain()
+            writer.close()
+        else:
+            await OK(peer, writer)
+
+    async with a_peer(break_off_the_second) as peer:
+        answers = [await answer_to(callback, a_push(peer.url(), body=body)) for body in (b"1", b"2")]
+
+    assert answers == [Accepted(200), Unreachable("the endpoint answered 500", status=500)]
+    assert [body for _, body in peer.requests] == [b"1", b"2"]
+
+
+async def test_a_connection_that_the_peer_closed_between_two_pushes_does_no_harm(
+    callback: HttpCallback,
+) -> None:
+    async def answer_and_close(peer: Peer, writer: asyncio.StreamWriter) -> None:
+        await OK(peer, writer)
+        await writer.drain()
+        writer.close()  # the answer did not announce it
+
+    async with a_peer(answer_and_close) as peer:
+        for number in range(1, 30):
+            assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+            assert len(peer.requests) == number
+
+
+async def test_socket_numbers_that_come_back_for_other_uses_are_not_mixed_up(callback: HttpCallback) -> None:
+    """Every push closes its connection while other sockets of the same loop take the freed numbers."""
+    closing = status(200, "ok", "connection: close")
+    async with a_peer(closing) as peer, a_peer(OK) as kept:
+        for _ in range(30):
+            answers = await asyncio.gather(
+                *(answer_to(callback, a_push(target.url())) for target in (peer, kept, peer, kept)),
+                answer_to(callback, a_push(f"http://localhost:{kept.port}/")),
+                plain_exchange(kept.port),
+                plain_exchange(peer.port),
+            )
+            assert answers[:5] == [Accepted(200)] * 5
+            assert all(str(text).startswith("HTTP/1.1 200") for text in answers[5:])
+
+
+async def plain_exchange(port: int) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+    text = await reader.readuntil(b"ok")
+    writer.close()
+    await writer.wait_closed()
+    return text.decode()
+
+
+async def test_more_pushes_than_connections_all_get_their_answer(tmp_path: Path) -> None:
+    limits = Limits(connections_per_host=2)
+    async with a_callback(tmp_path, limits=limits) as callback, a_peer(OK) as peer:
+        answers = await asyncio.gather(*(answer_to(callback, a_push(peer.url())) for _ in range(40)))
+
+    assert answers == [Accepted(200)] * 40
+    assert peer.connections == 2
+
+
+async def test_a_taker_that_fails_does_not_cost_others_their_answer(callback: HttpCallback) -> None:
+    loop = asyncio.get_running_loop()
+    reported: list[object] = []
+    loop.set_exception_handler(lambda _loop, context: reported.append(context["exception"]))
+    error = RuntimeError("a taker's own fault")
+
+    def fail(_answer: Answer) -> None:
+        raise error
+
+    try:
+        async with a_peer(OK) as peer:
+            callback.post(a_push(peer.url()), fail)
+            assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+            assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+    finally:
+        loop.set_exception_handler(None)
+    assert reported == [error]
+
+
+async def test_no_proxy_of_the_environment_is_used(
+    callback: HttpCallback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_peer(OK) as peer, a_peer(status(502)) as proxy:
+        for name in ("http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+
+        assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+        assert proxy.connections == 0
+
+
+async def test_cookies_are_not_sent_back(callback: HttpCallback) -> None:
+    async with a_peer(status(200, "", "set-cookie: a=b; path=/")) as peer:
+        for _ in range(2):
+            await answer_to(callback, a_push(peer.url()))
+
+    assert not any(b"ookie" in head for head, _ in peer.requests)
+
+
+async def test_an_answer_is_not_decompressed(callback: HttpCallback) -> None:
+    async with a_peer(status(400, "not gzip", "content-encoding: gzip")) as peer:
+        assert await answer_to(callback, a_push(peer.url())) == Refused(400, "not gzip")
+
+
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [
+        ("127.0.0.1", "127.0.0.1 is a loopback address"),
+        ("0x7f.1", "127.0.0.1 is a loopback address"),
+        ("2130706433", "127.0.0.1 is a loopback address"),
+        ("017700000001", "127.0.0.1 is a loopback address"),
+        ("127.1", "127.0.0.1 is a loopback address"),
+        ("[::ffff:127.0.0.1]", "stands for 127.0.0.1, a loopback address"),
+        ("[::1]", "::1 is a loopback address"),
+        ("localhost", "is a loopback address"),
+        ("0.0.0.0", "0.0.0.0 is the unspecified address"),
+        ("169.254.169.254", "169.254.169.254 is a link-local address"),
+        ("10.0.0.1", "10.0.0.1 is a private address"),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_the_guard_closes_an_address_however_it_is_written(
+    tmp_path: Path, scheme: str, host: str, named: str
+) -> None:
+    async with a_callback(tmp_path, egress=Egress()) as callback, a_peer(OK) as peer:
+        answer = await answer_to(callback, a_push(f"{scheme}://{host}:{peer.port}/"))
+
+        assert isinstance(answer, Unreachable)
+        assert named in answer.reason
+        assert "egress.allow" in answer.reason
+        assert peer.connections == 0
+
+
+async def test_the_guards_sentence_does_not_stay_for_the_next_push(tmp_path: Path) -> None:
+    egress = Egress.parse(["127.0.0.1/32"])
+    async with a_callback(tmp_path, egress=egress) as callback, a_peer(close) as peer:
+        first = await answer_to(callback, a_push(f"http://127.0.0.2:{peer.port}/"))
+        second = await answer_to(callback, a_push(peer.url()))
+
+    assert isinstance(first, Unreachable)
+    assert "127.0.0.2" in first.reason
+    assert isinstance(second, Unreachable)
+    assert "egress" not in second.reason
+
+
+def a_server_context(
+    authority: trustme.CA,
+    name: str = "127.0.0.1",
+    *,
+    not_before: datetime.datetime | None = None,
+    not_after: datetime.datetime | None = None,
+) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name, not_before=not_before, not_after=not_after).configure_cert(context)
+    return context
+
+
+def pem(authority: trustme.CA) -> str:
+    return authority.cert_pem.bytes().decode()
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def other_authority() -> trustme.CA:
+    return trustme.CA()
+
+
+async def test_an_applications_own_ca_is_trusted(callback: HttpCallback, authority: trustme.CA) -> None:
+    callback.set_trust("app", [pem(authority)])
+    async with a_peer(OK, a_server_context(authority)) as peer:
+        assert await answer_to(callback, a_push(peer.url("https"))) == Accepted(200)
+
+
+async def test_an_applications_cas_count_beside_each_other_and_the_systems(
+    tmp_path: Path, authority: trustme.CA, other_authority: trustme.CA
+) -> None:
+    system = trustme.CA()
+    system.cert_pem.write_to_path(str(tmp_path / "system.pem"))
+    async with a_callback(tmp_path, system_cas=tmp_path / "system.pem") as callback:
+        callback.set_trust("app", [pem(authority), pem(other_authority)])
+        for issuer in (authority, other_authority, system):
+            async with a_peer(OK, a_server_context(issuer)) as peer:
+                assert await answer_to(callback, a_push(peer.url("https"))) == Accepted(200)
+        async with a_peer(OK, a_server_context(system)) as peer:
+            push = a_push(peer.url("https"), application_id="without CAs")
+            assert await answer_to(callback, push) == Accepted(200)
+
+
+async def test_an_unknown_issuer_is_told_how_to_add_the_ca(
+    callback: HttpCallback, authority: trustme.CA
+) -> None:
+    async with a_peer(OK, a_server_context(authority)) as peer:
+        answer = await answer_to(callback, a_push(peer.url("https")))
+
+    assert answer == Unreachable(
+        "the issuer of the endpoint's certificate is not trusted: add the CA with `fleetbell app ca add`"
+    )
+    assert peer.requests == []
+
+
+def in_days(days: int) -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+
+
+@pytest.mark.parametrize(
+    ("name", "not_before", "not_after", "reason"),
+    [
+        ("127.0.0.1", in_days(-9), in_days(-1), "has expired"),
+        ("127.0.0.1", in_days(1), in_days(9), "is not valid yet"),
+        ("other.example", None, None, "is for another name"),
+        ("127.0.0.2", None, None, "is for another name"),
+    ],
+)
+async def test_a_certificate_that_is_not_good_is_described(
+    callback: HttpCallback,
+    authority: trustme.CA,
+    name: str,
+    not_before: datetime.datetime | None,
+    not_after: datetime.datetime | None,
+    reason: str,
+) -> None:
+    callback.set_trust("app", [pem(authority)])
+    context = a_server_context(authority, name, not_before=not_before, not_after=not_after)
+    async with a_peer(OK, context) as peer:
+        answer = await answer_to(callback, a_push(peer.url("https")))
+
+    assert isinstance(answer, Unreachable)
+    assert f"the endpoint's certificate {reason}" in answer.reason
+    assert peer.requests == []
+
+
+async def test_https_to_a_plain_peer_is_unreachable(callback: HttpCallback) -> None:
+    async def http_only(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(http_only, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        answer = await answer_to(callback, a_push(f"https://127.0.0.1:{port}/"))
+
+    assert isinstance(answer, Unreachable)
+    assert answer.reason.startswith("no TLS connection to the endpoint")
+
+
+async def test_a_ca_that_cannot_be_read_is_an_answer(callback: HttpCallback) -> None:
+    callback.set_trust("app", ["-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"])
+    async with a_peer(OK, a_server_context(trustme.CA())) as peer:
+        assert isinstance(await answer_to(callback, a_push(peer.url("https"))), Unreachable)
+
+
+async def test_no_application_uses_the_connections_of_anothers_trust(
+    callback: HttpCallback, authority: trustme.CA, other_authority: trustme.CA
+) -> None:
+    callback.set_trust("a", [pem(authority)])
+    callback.set_trust("b", [pem(other_authority)])
+    async with a_peer(OK, a_server_context(authority)) as peer:
+        answers = [
+            await answer_to(callback, a_push(peer.url("https"), application_id=application_id))
+            for application_id in ("a", "b", "c", "a")
+        ]
+
+    assert [type(answer) for answer in answers] == [Accepted, Unreachable, Unreachable, Accepted]
+    assert len(peer.requests) == 2
+
+
+async def test_a_ca_that_is_taken_back_counts_at_once(callback: HttpCallback, authority: trustme.CA) -> None:
+    callback.set_trust("app", [pem(authority)])
+    async with a_peer(OK, a_server_context(authority)) as peer:
+        before = await answer_to(callback, a_push(peer.url("https")))
+        callback.set_trust("app", [])
+        after = await answer_to(callback, a_push(peer.url("https")))
+
+    assert before == Accepted(200)
+    assert isinstance(after, Unreachable)
+
+
+async def test_a_push_under_way_ends_well_when_the_trust_changes(
+    callback: HttpCallback, authority: trustme.CA, other_authority: trustme.CA
+) -> None:
+    go_on = asyncio.Event()
+
+    async def wait_first(peer: Peer, writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        await OK(peer, writer)
+
+    callback.set_trust("app", [pem(authority)])
+    async with a_peer(wait_first, a_server_context(authority)) as peer:
+        under_way = asyncio.ensure_future(answer_to(callback, a_push(peer.url("https"))))
+        await asyncio.wait_for(peer.asked.wait(), PATIENCE_S)
+        callback.set_trust("app", [pem(other_authority)])
+        go_on.set()
+
+        assert await under_way == Accepted(200)
+        await asyncio.wait_for(peer.gone.wait(), PATIENCE_S)  # nothing holds the old connection any more
+
+
+async def test_the_lists_of_cas_are_for_the_owners_eyes_only(
+    callback: HttpCallback, authority: trustme.CA, tmp_path: Path
+) -> None:
+    callback.set_trust("app", [pem(authority)])
+    async with a_peer(OK, a_server_context(authority)) as peer:
+        await answer_to(callback, a_push(peer.url("https")))
+
+    assert stat.S_IMODE((tmp_path / "trust").stat().st_mode) == 0o700
+    assert len(list((tmp_path / "trust").iterdir())) == 1
+
+
+def open_sockets() -> dict[int, str]:
+    """The descriptors of this process's sockets, and what tells each socket from all others."""
+    gc.collect()
+    sockets: dict[int, str] = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the folder's own
+            if (name := str(entry.readlink())).startswith("socket:"):
+                sockets[int(entry.name)] = name
+    return sockets
+
+
+async def test_close_ends_every_connection_and_answers_nothing_more(tmp_path: Path) -> None:
+    before = open_sockets()
+    told: list[Answer] = []
+    async with a_peer(say_nothing) as peer, a_peer(OK) as idle:
+        callback = HttpCallback(trust_folder=tmp_path, egress=LOOPBACK)
+        await answer_to(callback, a_push(idle.url()))
+        for _ in range(5):
+            callback.post(a_push(peer.url()), told.append)
+        await asyncio.wait_for(peer.asked.wait(), PATIENCE_S)
+        await callback.close()
+        await callback.close()
+        callback.post(a_push(peer.url()), told.append)
+
+        await asyncio.wait_for(asyncio.gather(peer.gone.wait(), idle.gone.wait()), PATIENCE_S)
+    del callback
+    assert told == []
+    assert set(open_sockets().values()) <= set(before.values())
+
+
+async def test_child_processes_do_not_inherit_connections(callback: HttpCallback) -> None:
+    async with a_peer(OK) as peer:
+        await answer_to(callback, a_push(peer.url()))
+
+        inheritable = [descriptor for descriptor in open_sockets() if os.get_inheritable(descriptor)]
+        assert inheritable == []
+
+
+def test_it_works_on_uvloop_too(tmp_path: Path) -> None:
+    async def story() -> list[Answer]:
+        async with a_callback(tmp_path) as callback, a_peer(OK) as peer:
+            several = await asyncio.gather(*(answer_to(callback, a_push(peer.url())) for _ in range(30)))
+            return [*several, await answer_to(callback, a_push(peer.url()))]
+
+    assert uvloop.run(story()) == [Accepted(200)] * 31
+
+
+@pytest.fixture
+def nginx() -> None:
+    try:
+        sink.nginx()
+    except sink.SinkMissing as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"HTTP/2 is tried against nginx: {error}")
+
+
+@pytest.mark.usefixtures("nginx")
+async def test_pushes_to_one_host_share_a_connection_over_http2(callback: HttpCallback) -> None:
+    with sink.running(http2=True, log=True) as target:
+        callback.set_trust("app", [target.ca_pem])
+        answers = await asyncio.gather(*(answer_to(callback, a_push(target.url)) for _ in range(50)))
+        answers.append(await answer_to(callback, a_push(target.url)))
+        log = (target.folder / "access.log").read_text().split("\n")
+
+    assert answers == [Accepted(200)] * 51
+    assert len(log) >= 50
+    assert {line.partition(" ")[0] for line in log if line} == {"HTTP/2.0"}
+    assert len({line.partition(" ")[2] for line in log if line}) == 1
+
+
+@pytest.mark.usefixtures("nginx")
+async def test_no_application_uses_the_http2_connection_of_anothers_trust(callback: HttpCallback) -> None:
+    with sink.running(http2=True) as target:
+        callback.set_trust("a", [target.ca_pem])
+        trusting = await answer_to(callback, a_push(target.url, application_id="a"))
+        other = await answer_to(callback, a_push(target.url, application_id="b"))
+
+    assert trusting == Accepted(200)
+    assert isinstance(other, Unreachable)
