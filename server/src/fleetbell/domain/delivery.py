@@ -129,7 +129,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
     notification_id: int
     sequence: int  # position in the lane, from 1
     attempt: int  # 1 for the first
-    skipped: int  # deliveries of this lane that ended dead since the last one that was delivered
+    skipped: int  # places between the last delivered one of this lane and this one: all of them ended dead
     made_at_ms: int
     body: str
 

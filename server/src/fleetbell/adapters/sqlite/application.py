@@ -118,8 +118,20 @@ class ApplicationWriting(ApplicationReading):
             query = f"SELECT EXISTS (SELECT 1 FROM {table} WHERE application_id = ?)"
             if self._value(query, (application_id,)):
                 raise ApplicationInUse(f"the application still has {things}; delete them first")
+        self._delete_waiting(application_id)
         for table in ("token", "callback_ca", "subscription", "endpoint", "application"):
             self._rows(f"DELETE FROM {table} WHERE application_id = ?", (application_id,))
+
+    def _delete_waiting(self, application_id: str) -> None:
+        """Without its lanes and what waits in them."""
+        lanes = "SELECT lane_id FROM lane JOIN endpoint USING (endpoint_id) WHERE application_id = ?"
+        heads = lanes.replace("lane_id", "head_id", 1)
+        for condition in (
+            f"delivery WHERE delivery_id IN ({heads})",
+            f"delivery WHERE status = 0 AND lane_id IN ({lanes})",
+            f"lane WHERE lane_id IN ({lanes})",
+        ):
+            self._rows(f"DELETE FROM {condition}", (application_id,))
 
     def add_callback_ca(self, ca: CallbackCa) -> None:
         self._rows(

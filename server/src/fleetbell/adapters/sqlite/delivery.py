@@ -30,7 +30,7 @@ class _Lane(msgspec.Struct, array_like=True, gc=False):
     device_id: str
     last_sequence: int
     fence: int
-    skipped: int
+    delivered_sequence: int  # the last place that was delivered
     head_id: int | None
     head_attempt: int
     due_at_ms: int | None
@@ -58,14 +58,14 @@ class _Lane(msgspec.Struct, array_like=True, gc=False):
 
 # The fields of _Lane, in its order.
 _LANE = (
-    "json_array(lane_id, endpoint_id, device_id, last_sequence, fence, skipped, "
+    "json_array(lane_id, endpoint_id, device_id, last_sequence, fence, delivered_sequence, "
     "head_id, head_attempt, due_at_ms)"
 )
 # The fields of Head, in its order.
 _HEAD = (
     "json_array(l.lane_id, l.fence, d.delivery_id, l.endpoint_id, d.notification_id, d.sequence, "
     "l.head_attempt, "
-    "l.skipped, n.made_at_ms, n.body)"
+    "d.sequence - l.delivered_sequence - 1, n.made_at_ms, n.body)"
 )
 _BEHIND, _HEAD_STATUS = int(DeliveryStatus.BEHIND), int(DeliveryStatus.HEAD)
 
@@ -208,7 +208,8 @@ class DeliveryWriting(DeliveryReading):
     def _save_lanes(self, lanes: Sequence[_Lane]) -> None:
         if lanes:
             self._rows(
-                "UPDATE lane SET last_sequence = j.value->>3, fence = j.value->>4, skipped = j.value->>5, "
+                "UPDATE lane SET last_sequence = j.value->>3, fence = j.value->>4, "
+                "delivered_sequence = j.value->>5, "
                 "head_id = j.value->>6, head_attempt = j.value->>7, due_at_ms = j.value->>8 "
                 "FROM json_each(?1) AS j WHERE lane.lane_id = j.value->>0",
                 (as_json(lanes),),
@@ -257,7 +258,8 @@ class DeliveryWriting(DeliveryReading):
                 continue
             status, reason = _end(settlement.verdict)
             ended.append((head.delivery_id, status, lane.head_attempt, reason, at_ms))
-            lane.skipped = 0 if status == DeliveryStatus.DELIVERED else lane.skipped + 1
+            if status == DeliveryStatus.DELIVERED:
+                lane.delivered_sequence = head.sequence
             lane.clear()
             if lane.last_sequence > head.sequence:
                 waiting.append(lane)
@@ -336,7 +338,6 @@ class DeliveryWriting(DeliveryReading):
         ended, headless = [], []
         for lane_id, delivery_id, is_head, attempts in cancelled:
             lane = lanes[lane_id]
-            lane.skipped += 1
             ended.append((delivery_id, int(DeliveryStatus.DEAD), attempts, DeadReason.CANCELLED.value, at_ms))
             if is_head:
                 lane.clear()
@@ -369,7 +370,7 @@ def _head(lane: _Lane, delivery_id: int, notification_id: int, notification: Not
         notification_id,
         lane.last_sequence,
         lane.head_attempt,
-        lane.skipped,
+        lane.last_sequence - lane.delivered_sequence - 1,
         notification.made_at_ms,
         notification.body,
     )

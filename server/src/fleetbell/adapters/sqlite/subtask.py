@@ -28,6 +28,9 @@ _ATTEMPT = (
 )
 _attempts = msgspec.json.Decoder(list[Attempt])
 
+# Device id, action id, the software and the firmware version that it now runs (None: as before), success.
+_DeviceRow = tuple[str, int, str | None, str | None, bool]
+
 
 def _sub_task(row: tuple[Any, ...]) -> SubTask:
     return SubTask(
@@ -124,14 +127,20 @@ class SubTaskWriting(SubTaskReading):
             "FROM json_each(?1) AS j WHERE attempt.action_id = j.value->>0",
             (as_json(rows),),
         )
-        devices = [_device_row(end.attempt, end.ended) for end in ends]
+        left = [_device_row(end.attempt, end.ended) for end in ends]
+        while left:  # an UPDATE ... FROM takes one row for each device; hardly ever are there more
+            first_of = {row[0]: row for row in reversed(left)}
+            left = [row for row in left if row is not first_of[row[0]]]
+            self._end_on_devices(list(first_of.values()))
+
+    def _end_on_devices(self, rows: Sequence[_DeviceRow]) -> None:
         self._rows(
             "UPDATE device SET action_id = nullif(action_id, j.value->>1), "
             "sw_version = coalesce(j.value->>2, sw_version), fw_version = coalesce(j.value->>3, fw_version), "
             "attributes_wanted = iif(j.value->>4, 1, attributes_wanted), "
             "installed_action_id = iif(j.value->>4, j.value->>1, installed_action_id) "
             "FROM json_each(?1) AS j WHERE device.device_id = j.value->>0",
-            (as_json(devices),),
+            (as_json(rows),),
         )
 
     def add_notes(self, notes: Sequence[Note], *, most: int) -> None:
@@ -152,10 +161,7 @@ def _end_row(attempt: Attempt, ended: Ended) -> tuple[int, str, str, str]:
     return attempt.action_id, ended.result_desc, ended.error_code, ended.description
 
 
-def _device_row(attempt: Attempt, ended: Ended) -> tuple[str, int, str | None, str | None, bool]:
-    """Device id, action id, the software and the firmware version that it now runs (None: as before),
-    success.
-    """
+def _device_row(attempt: Attempt, ended: Ended) -> _DeviceRow:
     success = ended.status is SubTaskStatus.SUCCESS
     version = attempt.target_version if success else ended.version
     if attempt.kind is UpgradeKind.SOFTWARE:

@@ -202,7 +202,7 @@ CREATE TABLE lane (
     device_id TEXT NOT NULL,
     last_sequence INTEGER NOT NULL,
     fence INTEGER NOT NULL,
-    skipped INTEGER NOT NULL,
+    delivered_sequence INTEGER NOT NULL, -- the last place that was delivered; 0 before the first
     head_id INTEGER,
     head_attempt INTEGER NOT NULL,
     due_at_ms INTEGER,
