@@ -53,7 +53,7 @@ async def door(platform: Platform) -> AsyncIterator[httpx2.AsyncClient]:
 @pytest.fixture
 async def application_id(door: httpx2.AsyncClient) -> str:
     made = await door.post("/applications", json={"name": "Water meters", "application_id": "meters"})
-    return str(made.json()["application_id"])
+    return str(made.json()["application"]["application_id"])
 
 
 @pytest.fixture

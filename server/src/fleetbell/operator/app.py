@@ -14,6 +14,7 @@ from starlette.routing import Mount
 from fleetbell import __version__
 from fleetbell.operator import application, device, package, problem, task
 from fleetbell.operator.exchange import Services, json, route
+from fleetbell.operator.views import Health
 
 ROOT: Final = "/api/v1"
 
@@ -22,14 +23,13 @@ def app(services: Services, *, addresses: Callable[[], Mapping[str, str]] = dict
     """The door over ``services``; ``addresses`` says where the other doors are open right now."""
 
     async def health(request: Request) -> Response:  # noqa: ARG001
-        return json(
-            {
-                "version": __version__,
-                "instance": services.store.instance,
-                "deliveries_waiting": services.store.reading.deliveries_waiting(),
-                "addresses": dict(addresses()),
-            }
+        found = Health(
+            version=__version__,
+            instance=services.store.instance,
+            deliveries_waiting=services.store.reading.deliveries_waiting(),
+            addresses=dict(addresses()),
         )
+        return json(found)
 
     async def unknown(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 404

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from fleetbell.errors import InputInvalid, PageInvalid
 from fleetbell.operator import problem
+from fleetbell.operator.views import Items
 from fleetbell.ports.store import Listed, Page, Store
 from fleetbell.services.application import Applications
 from fleetbell.services.device import Devices
@@ -22,7 +23,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-View = dict[str, object]
 
 BODY_BYTES_MOST: Final = 1_048_576
 PAGE_SIZE: Final = 100
@@ -90,15 +90,9 @@ def page(request: Request) -> Page:
     return Page(number, size)
 
 
-def listed(rows: Listed[R], view: Callable[[R], View]) -> Response:
+def listed(rows: Listed[R], view: Callable[[R], T]) -> Response:
     """One page of a list."""
-    return json({"total": rows.total, "items": [view(row) for row in rows.rows]})
-
-
-def all_of(rows: Iterable[R], view: Callable[[R], View]) -> Response:
-    """A whole list."""
-    items = [view(row) for row in rows]
-    return json({"total": len(items), "items": items})
+    return json(Items(rows.total, [view(row) for row in rows.rows]))
 
 
 def word(request: Request, name: str, words: Mapping[str, T]) -> T | None:

@@ -10,28 +10,11 @@ from fleetbell.domain.device import Product
 from fleetbell.domain.package import Package
 from fleetbell.domain.subtask import UpgradeKind
 from fleetbell.errors import InputInvalid, PackageUnknown
-from fleetbell.operator.exchange import Services, View, json, listed, nothing, page, route, word
+from fleetbell.operator.exchange import Services, json, listed, nothing, page, route, word
+from fleetbell.operator.views import PackageView
 from fleetbell.services.package import NewPackage
 
 KINDS = {kind.name.lower(): kind for kind in UpgradeKind}
-
-
-def package_view(package: Package) -> View:
-    """What is shown of a package."""
-    return {
-        "file_id": package.file_id,
-        "application_id": package.application_id,
-        "kind": package.kind.name.lower(),
-        "name": package.name,
-        "version": package.version,
-        "file_name": package.file_name,
-        "size_bytes": package.size_bytes,
-        "sha256": package.digests.sha256,
-        "manufacturer_name": package.product.manufacturer_name,
-        "device_type": package.product.device_type,
-        "model": package.product.model,
-        "uploaded_at_ms": package.uploaded_at_ms,
-    }
 
 
 def routes(services: Services) -> list[Route]:
@@ -47,7 +30,7 @@ def routes(services: Services) -> list[Route]:
         try:
             async for chunk in request.stream():
                 await package_in.write(chunk)
-            return json(package_view(await package_in.finish(new)), 201)
+            return json(PackageView.of(await package_in.finish(new)), 201)
         finally:
             await package_in.abandon()
 
@@ -59,10 +42,10 @@ def routes(services: Services) -> list[Route]:
             kind=word(request, "kind", KINDS),
             version=query.get("version"),
         )
-        return listed(found, package_view)
+        return listed(found, PackageView.of)
 
     async def show(request: Request) -> Response:
-        return json(package_view(_found(request)))
+        return json(PackageView.of(_found(request)))
 
     async def delete(request: Request) -> Response:
         package = _found(request)

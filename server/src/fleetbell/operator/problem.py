@@ -11,16 +11,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from fleetbell import errors, ids
+from fleetbell.operator.views import Problem
 
 _log = structlog.get_logger()
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """The body of a refusal (RFC 9457)."""
-
-    title: str
-    status: int
-    detail: str
 
 
 STATUS: Final[Mapping[type[errors.DomainError], int]] = {

@@ -1,0 +1,322 @@
+"""What this door takes and shows: one description for both of its ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Generic, Literal, TypeVar
+
+import msgspec
+
+from fleetbell.domain.application import Application, CallbackCa
+from fleetbell.domain.device import Device
+from fleetbell.domain.package import Package
+from fleetbell.domain.subtask import Attempt, SubTask, UpgradeKind
+from fleetbell.domain.task import Tally, UpgradeTask
+
+T = TypeVar("T")
+
+Kind = Literal["software", "firmware"]
+_KINDS: Final[Mapping[UpgradeKind, Kind]] = {
+    UpgradeKind.SOFTWARE: "software",
+    UpgradeKind.FIRMWARE: "firmware",
+}
+SecretKind = Literal["login", "signing", "gateway"]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A refusal (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """How the platform is; ``addresses`` has the URL of each other door that is open."""
+
+    version: str
+    instance: str
+    deliveries_waiting: int
+    addresses: dict[str, str]
+
+
+class Items(msgspec.Struct, Generic[T], frozen=True):
+    """A list or one page of it; ``total`` counts all pages."""
+
+    total: int
+    items: list[T]
+
+    @classmethod
+    def whole(cls, items: Iterable[T]) -> Items[T]:
+        """A list that has one page only."""
+        every = list(items)
+        return Items(len(every), every)
+
+
+class NewApplication(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An application to create."""
+
+    name: str
+    application_id: str | None = None
+    ddi_tenant: str | None = None
+    calls_per_window: int | None = None
+    gateway_token: bool = False
+
+
+class ApplicationView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown of an application; never a secret."""
+
+    application_id: str
+    name: str
+    ddi_tenant: str | None
+    has_gateway_token: bool
+    calls_per_window: int | None
+    created_at_ms: int
+
+    @classmethod
+    def of(cls, application: Application) -> ApplicationView:
+        return cls(
+            application_id=application.application_id,
+            name=application.name,
+            ddi_tenant=application.ddi_tenant,
+            has_gateway_token=application.gateway_token is not None,
+            calls_per_window=application.calls_per_window,
+            created_at_ms=application.created_at_ms,
+        )
+
+
+class CreatedApplication(msgspec.Struct, frozen=True, kw_only=True):
+    """A new application with the secrets that are shown this once."""
+
+    application: ApplicationView
+    login_secret: str
+    signing_secret: str
+    gateway_token: str | None = None
+
+
+class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A secret to replace; the former one counts for the overlap (a gateway token's does not)."""
+
+    which: SecretKind
+    overlap_s: int = 0
+
+
+class NewSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret that took the place of another; it is shown this once."""
+
+    which: SecretKind
+    secret: str
+
+
+class CaView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown of a CA."""
+
+    ca_id: str
+    subject: str
+    not_after_ms: int
+    added_at_ms: int
+
+    @classmethod
+    def of(cls, ca: CallbackCa) -> CaView:
+        return cls(
+            ca_id=ca.ca_id, subject=ca.subject, not_after_ms=ca.not_after_ms, added_at_ms=ca.added_at_ms
+        )
+
+
+class DeviceToAdd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A device to register; without a token one is made."""
+
+    node_id: str
+    name: str = ""
+    manufacturer_name: str = ""
+    device_type: str = ""
+    model: str = ""
+    target_token: str | None = None
+
+
+class UpgradeView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown of an attempt."""
+
+    action_id: int
+    operation_id: str
+    sub_operation_id: str
+    kind: Kind
+    target_version: str
+    status: str
+    state: str
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> UpgradeView:
+        return cls(
+            action_id=attempt.action_id,
+            operation_id=attempt.operation_id,
+            sub_operation_id=attempt.sub_operation_id,
+            kind=_KINDS[attempt.kind],
+            target_version=attempt.target_version,
+            status=attempt.status.wire_name,
+            state=attempt.state.wire_name,
+        )
+
+
+class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown of a device: ``upgrade`` is what it works on, the token is left out of lists."""
+
+    device_id: str
+    application_id: str
+    node_id: str
+    name: str
+    manufacturer_name: str
+    device_type: str
+    model: str
+    sw_version: str
+    fw_version: str
+    last_contact_at_ms: int | None
+    upgrade: UpgradeView | None
+    cancel_action_id: int | None
+    attributes: dict[str, str]
+    created_at_ms: int
+    target_token: str | None = None
+
+    @classmethod
+    def of(cls, device: Device, attempt: Attempt | None, *, with_token: bool = False) -> DeviceView:
+        """``attempt`` is the one that the device works on."""
+        return cls(
+            device_id=device.device_id,
+            application_id=device.application_id,
+            node_id=device.node_id,
+            name=device.name,
+            manufacturer_name=device.product.manufacturer_name,
+            device_type=device.product.device_type,
+            model=device.product.model,
+            sw_version=device.sw_version,
+            fw_version=device.fw_version,
+            last_contact_at_ms=device.last_contact_at_ms,
+            upgrade=None if attempt is None else UpgradeView.of(attempt),
+            cancel_action_id=device.cancel_action_id,
+            attributes=dict(device.attributes),
+            created_at_ms=device.created_at_ms,
+            target_token=device.target_token if with_token else None,
+        )
+
+
+class PackageView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown of a package."""
+
+    file_id: str
+    application_id: str
+    kind: Kind
+    name: str
+    version: str
+    file_name: str
+    size_bytes: int
+    sha256: str
+    manufacturer_name: str
+    device_type: str
+    model: str
+    uploaded_at_ms: int
+
+    @classmethod
+    def of(cls, package: Package) -> PackageView:
+        return cls(
+            file_id=package.file_id,
+            application_id=package.application_id,
+            kind=_KINDS[package.kind],
+            name=package.name,
+            version=package.version,
+            file_name=package.file_name,
+            size_bytes=package.size_bytes,
+            sha256=package.digests.sha256,
+            manufacturer_name=package.product.manufacturer_name,
+            device_type=package.product.device_type,
+            model=package.product.model,
+            uploaded_at_ms=package.uploaded_at_ms,
+        )
+
+
+class NewTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A task to create; its kind is the package's unless it is said."""
+
+    file_id: str
+    device_ids: list[str]
+    kind: Kind | None = None
+    policy: dict[str, object] | None = None
+
+
+class TallyView(msgspec.Struct, frozen=True, kw_only=True):
+    """How many sub tasks stand where."""
+
+    total: int
+    wait: int
+    processing: int
+    success: int
+    fail: int
+    stop: int
+
+    @classmethod
+    def of(cls, tally: Tally) -> TallyView:
+        return cls(
+            total=tally.total,
+            wait=tally.wait,
+            processing=tally.processing,
+            success=tally.success,
+            fail=tally.fail,
+            stop=tally.stop,
+        )
+
+    @property
+    def ended(self) -> int:
+        return self.success + self.fail + self.stop
+
+
+class TaskView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown of a task."""
+
+    operation_id: str
+    application_id: str
+    kind: Kind
+    file_id: str
+    target_version: str
+    status: str
+    tally: TallyView
+    created_at_ms: int
+    started_at_ms: int | None
+    ended_at_ms: int | None
+
+    @classmethod
+    def of(cls, task: UpgradeTask, tally: Tally) -> TaskView:
+        return cls(
+            operation_id=task.operation_id,
+            application_id=task.application_id,
+            kind=_KINDS[task.kind],
+            file_id=task.file_id,
+            target_version=task.target_version,
+            status=task.status.wire_name,
+            tally=TallyView.of(tally),
+            created_at_ms=task.created_at_ms,
+            started_at_ms=task.started_at_ms,
+            ended_at_ms=task.ended_at_ms,
+        )
+
+
+class SubTaskView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown of one device's share."""
+
+    sub_operation_id: str
+    device_id: str
+    status: str
+    action_id: int
+    started_at_ms: int | None
+    ended_at_ms: int | None
+    detail: str
+
+    @classmethod
+    def of(cls, share: SubTask) -> SubTaskView:
+        return cls(
+            sub_operation_id=share.sub_operation_id,
+            device_id=share.device_id,
+            status=share.status.wire_name,
+            action_id=share.action_id,
+            started_at_ms=share.started_at_ms,
+            ended_at_ms=share.ended_at_ms,
+            detail=share.detail,
+        )
