@@ -1,0 +1,20 @@
+"""The house that the door's tests live in, on each store."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fleetbell.adapters.memory.store import MemoryStore
+from fleetbell.adapters.sqlite.store import SqliteStore
+from server.tests.southbound.ddi.house import House
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[House]:
+    store = MemoryStore() if request.param == "memory" else SqliteStore.open(tmp_path / "fleetbell.db")
+    house = House(store, tmp_path)
+    await house.furnish()
+    yield house
+    await house.reports.progress.close()
+    await store.close()
