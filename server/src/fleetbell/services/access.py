@@ -42,7 +42,7 @@ class Access:
         token_s: int = 3600,
         refresh_s: int = 86_400,
         calls_per_window: int = 100,
-        window_s: int = 60,
+        window_s: float = 60.0,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -151,9 +151,9 @@ class FlowControl:
     Exact to one call, and of the same small size whatever the allowance.
     """
 
-    def __init__(self, *, calls_per_window: int, window_s: int) -> None:
+    def __init__(self, *, calls_per_window: int, window_s: float) -> None:
         self._calls_per_window = calls_per_window
-        self._window_ms = window_s * 1000
+        self._window_ms = round(window_s * 1000)
         self._windows: dict[str, tuple[int, int]] = {}  # begin and calls by application id
 
     def count(self, application: Application, *, at_ms: int) -> None:
@@ -167,7 +167,7 @@ class FlowControl:
         if calls >= most:
             left_ms = begin_ms + self._window_ms - at_ms
             raise RateExceeded(
-                f"{most} calls in {self._window_ms // 1000} s are allowed; call again in a while",
+                f"{most} calls in {self._window_ms / 1000:g} s are allowed; call again in a while",
                 retry_after_s=-(-left_ms // 1000),
             )
         self._windows[application.application_id] = (begin_ms, calls + 1)
