@@ -1,28 +1,12 @@
-"""A certificate authority for the tests, and where its files are."""
+"""A certificate authority and a scripted platform for the tests."""
 
-import ssl
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 import trustme
 
-
-@dataclass(frozen=True, slots=True)
-class Certificates:
-    """A private CA and a server certificate for 127.0.0.1 and localhost."""
-
-    ca_file: Path
-    certfile: Path
-    keyfile: Path
-
-    @property
-    def ca_pem(self) -> str:
-        return self.ca_file.read_text("ascii")
-
-    @property
-    def trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.ca_file))
+from .certificates import Certificates
+from .scripted import Platform, running
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +21,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         for pem in issued.cert_chain_pems:
             chain.write(pem.bytes())
     return found
+
+
+@pytest.fixture
+def platform(certificates: Certificates) -> Iterator[Platform]:
+    with running(certificates) as platform:
+        yield platform

@@ -1,0 +1,290 @@
+"""Both clients, against a platform on real sockets with TLS."""
+
+import asyncio
+import inspect
+import io
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fleetbell_sdk import AsyncClient, Client, ConnectionFailed, NotifyType, TimedOut, errors
+
+from .certificates import Certificates
+from .scripted import LOGIN_PATH, Answer, Call, Platform, a_token
+from .test_flows import PACKAGE, TASK
+
+
+@pytest.fixture
+def client(platform: Platform, certificates: Certificates) -> Iterator[Client]:
+    with Client(platform.url, "app-0001", "s3cret", ca=certificates.ca_file) as client:
+        yield client
+
+
+@pytest.fixture
+async def async_client(platform: Platform, certificates: Certificates) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(platform.url, "app-0001", "s3cret", ca=certificates.ca_pem) as client:
+        yield client
+
+
+def public(kind: type) -> dict[str, Callable[..., object]]:
+    return {name: value for name, value in vars(kind).items() if not name.startswith("_") and callable(value)}
+
+
+def test_both_clients_offer_the_same_methods_with_the_same_parameters() -> None:
+    blocking, asynchronous = public(Client), public(AsyncClient)
+
+    assert blocking.keys() == asynchronous.keys()
+    for name, method in blocking.items():
+        ours, theirs = inspect.signature(method), inspect.signature(asynchronous[name])
+        assert ours.parameters == theirs.parameters, name
+        assert str(theirs.return_annotation).removeprefix("Async") == ours.return_annotation, name
+    assert inspect.signature(Client).parameters == inspect.signature(AsyncClient).parameters
+
+
+def test_a_call_logs_in_and_one_connection_serves_all(client: Client, platform: Platform) -> None:
+    platform.script = [Answer(200, TASK), Answer(200), Answer(204)]
+
+    task = client.task("op-300")
+    client.subscribe(NotifyType.SOFTWARE_RESULT, "https://203.0.113.7:443/cb")
+    client.unsubscribe("sub-1")
+
+    assert task.operation_id == "op-300"
+    assert [(call.method, call.path) for call in platform.calls] == [
+        ("POST", LOGIN_PATH),
+        ("GET", "/iodm/northbound/v1.5.0/operations/op-300"),
+        ("POST", "/iodm/app/sub/v1.1.0/subscribe"),
+        ("DELETE", "/iocm/app/sub/v1.2.0/subscriptions/sub-1"),
+    ]
+    assert len({call.connection for call in platform.calls}) == 1
+    assert platform.calls[2].headers["app_key"] == "app-0001"
+    assert platform.calls[2].json == {
+        "notifyType": "swUpgradeResultNotify",
+        "callbackurl": "https://203.0.113.7:443/cb",
+    }
+
+
+async def test_the_asyncio_client_does_the_same(async_client: AsyncClient, platform: Platform) -> None:
+    platform.script = [Answer(200, TASK), Answer(200), Answer(204)]
+
+    task = await async_client.task("op-300")
+    await async_client.subscribe(NotifyType.SOFTWARE_RESULT, "https://203.0.113.7:443/cb")
+    await async_client.unsubscribe("sub-1")
+
+    assert task.operation_id == "op-300"
+    assert len(platform.calls) == 4
+    assert len({call.connection for call in platform.calls}) == 1
+
+
+def test_an_expired_token_is_not_the_callers_business(client: Client, platform: Platform) -> None:
+    expired = {"error_code": "1010005", "error_desc": "Invalid access token or appId."}
+    platform.script = [Answer(200, TASK), Answer(403, expired), Answer(200, TASK)]
+
+    client.task("op-300")
+    client.task("op-300")
+
+    assert platform.logins == 2
+    assert platform.calls[-1].headers["authorization"] == "Bearer token-2"
+
+
+def test_a_refusal_is_raised_by_its_code(client: Client, platform: Platform) -> None:
+    platform.script = [
+        Answer(404, {"error_code": "123009", "error_desc": "The requested task does not exist."})
+    ]
+
+    with pytest.raises(errors.TaskUnknown) as caught:
+        client.task("op-300")
+    assert caught.value.status == 404
+
+
+async def test_calls_made_at_once_log_in_once(async_client: AsyncClient, platform: Platform) -> None:
+    platform.script = [Answer(200, TASK)] * 8
+
+    await asyncio.gather(*(async_client.task("op-300") for _ in range(8)))
+
+    assert platform.logins == 1
+
+
+def test_threads_that_start_at_once_log_in_once(client: Client, platform: Platform) -> None:
+    platform.script = [Answer(200, TASK)] * 8
+    threads = [threading.Thread(target=client.task, args=("op-300",)) for _ in range(8)]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert platform.logins == 1
+    assert len(platform.work) == 8
+
+
+def pages(call: Call) -> Answer:
+    """Five tasks, two on a page."""
+    if call.path == LOGIN_PATH:
+        return Answer(200, a_token())
+    page_no = int(call.path.partition("pageNo=")[2].partition("&")[0])
+    numbers = range(5)[page_no * 2 : page_no * 2 + 2]
+    data = [{**TASK, "operationId": f"op-{number}"} for number in numbers]
+    return Answer(200, {"data": data, "pageNo": page_no, "pageSize": 2, "totalCount": 5})
+
+
+def test_iterating_fetches_page_after_page_and_stops_at_the_total(client: Client, platform: Platform) -> None:
+    platform.answer = pages
+
+    found = [task.operation_id for task in client.tasks(page_size=2)]
+
+    assert found == ["op-0", "op-1", "op-2", "op-3", "op-4"]
+    assert len(platform.work) == 3
+
+
+def test_iterating_fetches_no_page_before_it_is_needed(client: Client, platform: Platform) -> None:
+    platform.answer = pages
+
+    assert next(client.tasks(page_size=2)).operation_id == "op-0"
+    assert len(platform.work) == 1
+
+
+async def test_the_asyncio_client_iterates_too(async_client: AsyncClient, platform: Platform) -> None:
+    platform.answer = pages
+
+    assert [task.operation_id async for task in async_client.tasks(page_size=2)] == [
+        f"op-{n}" for n in range(5)
+    ]
+
+
+def upload_arguments() -> dict[str, str]:
+    return {"version": "V1.1.0", "device_type": "WaterMeter", "model": "WM10"}
+
+
+def test_a_package_is_uploaded_from_a_path(client: Client, platform: Platform, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 1024
+    path = tmp_path / "meter.bin"
+    path.write_bytes(content)
+    platform.script = [Answer(200, PACKAGE)]
+
+    package = client.upload_package(
+        path, file_type="softwarePackage", description="grün", **upload_arguments()
+    )
+
+    [call] = platform.work
+    assert package.file_id == "pkg-55"
+    assert (call.method, call.path) == ("POST", "/iodm/northbound/v1.5.0/category")
+    assert int(call.headers["content-length"]) == len(call.body)
+    assert "transfer-encoding" not in call.headers
+    assert content in call.body
+    assert b'filename="meter.bin"' in call.body
+    names = ["fileType", "version", "deviceType", "model", "description", "file"]
+    places = [call.body.index(f'name="{name}"'.encode()) for name in names]
+    assert places == sorted(places)
+    assert "grün".encode() in call.body
+
+
+async def test_a_package_is_uploaded_from_an_open_file_by_the_asyncio_client(
+    async_client: AsyncClient, platform: Platform
+) -> None:
+    expired = {"error_code": "1010005", "error_desc": "Invalid access token or appId."}
+    platform.script = [Answer(200, PACKAGE), Answer(403, expired), Answer(200, PACKAGE)]
+
+    for _ in range(2):
+        file = io.BytesIO(b"payload")
+        await async_client.upload_package(
+            file, file_type="firmwarePackage", filename="fw.bin", **upload_arguments()
+        )
+
+    assert [b"payload" in call.body for call in platform.work] == [True, True, True]
+    assert b'filename="fw.bin"' in platform.work[0].body
+
+
+class Pipe(io.RawIOBase):
+    """Tells how much was read at a time, and cannot seek."""
+
+    name = "pipe"
+
+    def __init__(self, size_bytes: int) -> None:
+        self.left = size_bytes
+        self.largest_read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        self.largest_read = max(self.largest_read, self.left if size < 0 else size)
+        count = self.left if size < 0 else min(size, self.left)
+        self.left -= count
+        return b"x" * count
+
+
+def test_a_package_is_never_wholly_in_memory(client: Client, platform: Platform) -> None:
+    pipe = Pipe(3_000_000)
+    platform.script = [Answer(200, PACKAGE)]
+
+    client.upload_package(pipe, file_type="softwarePackage", **upload_arguments())  # type: ignore[arg-type]
+
+    assert pipe.largest_read <= 64 * 1024
+    assert platform.work[0].headers["transfer-encoding"] == "chunked"
+    assert platform.work[0].body.count(b"x") >= 3_000_000
+
+
+def test_a_platform_with_another_certificate_is_not_talked_to(platform: Platform) -> None:
+    with (
+        Client(platform.url, "app-0001", "s3cret") as client,
+        pytest.raises(ConnectionFailed, match="CERTIFICATE"),
+    ):
+        client.task("op-300")
+    assert platform.calls == []
+
+
+def test_a_ready_context_is_taken_as_it_is(platform: Platform, certificates: Certificates) -> None:
+    platform.script = [Answer(200, TASK)]
+
+    with Client(platform.url, "app-0001", "s3cret", ca=certificates.trust) as client:
+        assert client.task("op-300").operation_id == "op-300"
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A listener that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def test_a_platform_that_does_not_answer_is_given_up_in_time(silent: socket.socket) -> None:
+    url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+    with Client(url, "app-0001", "s3cret", timeout_s=0.1) as client, pytest.raises(TimedOut, match="login"):
+        client.task("op-300")
+
+
+async def test_the_asyncio_client_gives_up_in_time_too(silent: socket.socket) -> None:
+    url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+    async with AsyncClient(url, "app-0001", "s3cret", timeout_s=0.1) as client:
+        with pytest.raises(TimedOut):
+            await client.task("op-300")
+
+
+def test_a_platform_that_is_not_there_is_a_failed_connection(silent: socket.socket) -> None:
+    url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    silent.close()
+
+    with Client(url, "app-0001", "s3cret") as client, pytest.raises(ConnectionFailed, match="login"):
+        client.task("op-300")
+
+
+@pytest.mark.parametrize("url", ["platform.example:8743", "ftp://platform.example", "https://", ""])
+def test_a_url_that_is_none_is_refused_with_an_example(url: str) -> None:
+    with pytest.raises(ValueError, match="such as https://"):
+        Client(url, "app-0001", "s3cret")
+
+
+def test_logging_in_again_is_left_to_the_next_call_after_a_logout(client: Client, platform: Platform) -> None:
+    platform.script = [Answer(204), Answer(200, TASK)]
+
+    client.login()
+    client.logout()
+    client.task("op-300")
+
+    assert platform.logins == 2
+    assert platform.calls[1].json == {"accessToken": "token-1"}
