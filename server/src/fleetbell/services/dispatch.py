@@ -110,7 +110,12 @@ class Dispatcher:
         return endpoint is not None and self._claiming is not None and self._room(endpoint) > 0
 
     def handed(self, hand_over: HandOver) -> None:
-        """Take over what a commit left: send the heads, look after the endpoints."""
+        """Take over what a commit left: send the heads, look after the endpoints.
+
+        Heads that arrive after :meth:`stop` are left: they are claimed anew after the next start.
+        """
+        if self._claiming is None:
+            return
         now_ms = self._clock.now_ms()
         touched = set()
         for head in hand_over.heads:
