@@ -91,7 +91,9 @@ def server_files(folder: Path, names: Sequence[str]) -> ServerFiles:
 
 
 def own_names(*hosts: str) -> list[str]:
-    """The names that clients on this machine and in its network use, ``hosts`` (unless wildcards) among them."""
+    """The names that clients on this machine and in its network use, ``hosts`` (unless wildcards) among
+    them.
+    """
     names = [host for host in hosts if host not in ("", "0.0.0.0", "::")]  # noqa: S104 - compared, not bound
     names += ["localhost", "127.0.0.1", "::1", socket.gethostname()]
     return list(dict.fromkeys(name for name in names if name))
