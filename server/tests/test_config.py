@@ -165,6 +165,11 @@ def test_equal_ports_are_fine_when_any_free_port_is_asked_for(tmp_path: Path) ->
     assert loaded(tmp_path, command_line=given).settings.northbound.port == 0
 
 
+def test_a_folder_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="too long for a Unix socket"):
+        loaded(tmp_path / ("x" * 90) / ("y" * 90))
+
+
 def test_a_named_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid, match="there is no settings file"):
         load(environment={}, file=tmp_path / "none.toml")

@@ -27,6 +27,8 @@ PREFIX: Final = "FLEETBELL_"
 FILE_VARIABLE: Final = "FLEETBELL_CONFIG"
 ROLES: Final = ("doors", "dispatch", "upkeep")
 
+_SOCKET_PATH_BYTES: Final = 103  # what every Unix takes
+
 DEV_NETWORKS: Final = (
     "127.0.0.0/8",
     "::1/128",
@@ -301,7 +303,17 @@ class Settings:
     messages: Messages = field(default_factory=Messages)
     logging: Logging = field(default_factory=Logging)
 
+    @property
+    def operator_socket(self) -> Path:
+        """Where a running platform listens to the command line."""
+        return self.folder / "operator.sock"
+
     def __post_init__(self) -> None:
+        _check(
+            len(os.fsencode(self.operator_socket)) <= _SOCKET_PATH_BYTES,
+            f"folder is too long for a Unix socket in it ({_SOCKET_PATH_BYTES} bytes with its name): "
+            f"{self.folder}",
+        )
         for role in self.roles:
             _check(role in ROLES, f"roles knows {', '.join(ROLES)}, not {role!r}{_meant(role, ROLES)}")
         _check(bool(self.roles), f"roles is empty: name at least one of {', '.join(ROLES)}")

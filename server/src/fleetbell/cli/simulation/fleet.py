@@ -29,6 +29,7 @@ class Luck:
     lose_power: float = 0.0
     slow: float = 0.0
     slow_bytes_per_s: int = 50_000
+    twice: float = 0.0
     seed: int = 1
 
 
@@ -50,11 +51,13 @@ class Fates:
         failing = self._ranks("failure", version)[node_id]
         cut = self._ranks("power", version)[node_id]
         slow = self._ranks("speed", version)[node_id]
+        again = self._ranks("reports", version)[node_id]
         failures, cuts = tuple(Failure), tuple(PowerCut)
         return Fate(
             failures[failing % len(failures)] if failing < round(luck.fail * count) else None,
             cuts[cut % len(cuts)] if cut < round(luck.lose_power * count) else None,
             luck.slow_bytes_per_s if slow < round(luck.slow * count) else None,
+            again < round(luck.twice * count),
         )
 
     def _ranked(self, what: str, version: str) -> Mapping[str, int]:
@@ -117,6 +120,8 @@ class Fleet:
             chance=chance,
         )
 
-    def polling(self) -> int:
-        """How many devices were answered well the last time."""
-        return sum(device.line.refused is None for device in self.devices)
+    def refused(self) -> dict[str, int]:
+        """The status that each device got last, of those that were not answered 200."""
+        return {
+            device.node_id: device.line.refused for device in self.devices if device.line.refused is not None
+        }

@@ -39,6 +39,7 @@ class Fate:
     failure: Failure | None = None
     power_cut: PowerCut | None = None
     bytes_per_s: int | None = None
+    twice: bool = False  # every report is sent twice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,6 @@ class Manners:
     """How all devices of a fleet behave."""
 
     poll_s: float | None = None  # None: as the platform asks
-    twice: bool = False  # every report is sent twice
     install_s: float = 0.05  # between "proceeding" and the end
     off_s: float = 1.0  # how long a device without power is away
     again_s: float = 0.5  # about this long before a call that did not get through is tried again
@@ -134,7 +134,7 @@ class Upgrade:
 
     async def _report(self, body: Mapping[str, object]) -> int:
         status = await self._line.send("POST", self._feedback, body)
-        if self._manners.twice:
+        if self._fate.twice:
             await self._line.send("POST", self._feedback, body)
         return status
 

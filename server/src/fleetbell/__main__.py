@@ -1,0 +1,5 @@
+"""``python -m fleetbell``."""
+
+from fleetbell.cli import main
+
+main()

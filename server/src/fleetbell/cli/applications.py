@@ -1,0 +1,242 @@
+"""``fleetbell app``: applications, their secrets and the CAs of their callback servers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from cyclopts import App
+
+from fleetbell.cli.door import operator
+from fleetbell.cli.place import HERE, Place
+from fleetbell.cli.terminal import Failed, ago, print_facts, print_json, print_table, remark, say
+from fleetbell.operator.views import (
+    ApplicationView,
+    CaView,
+    CreatedApplication,
+    Items,
+    NewApplication,
+    NewSecret,
+    Rotation,
+    SecretKind,
+)
+
+app = App(name="app", help="Applications, their secrets and their CAs.")
+ca = App(name="ca", help="CAs that an application's callback servers are trusted by.")
+app.command(ca)
+
+DAY_S = 86_400
+
+
+@app.command
+async def create(
+    name: str,
+    *,
+    id: str | None = None,
+    tenant: str | None = None,
+    gateway_token: bool = False,
+    calls_per_window: int | None = None,
+    json: bool = False,
+    place: Place = HERE,
+) -> None:
+    """Make an application, and print its secrets: they are shown this once.
+
+    Parameters
+    ----------
+    name: str
+        What people call it.
+    id: str
+        Its id, instead of a random one.
+    tenant: str
+        Its name in the paths of the DDI door.
+    gateway_token: bool
+        Make a token too with which a device may act for any node id of the application.
+    calls_per_window: int
+        How many API calls it may make inside a window, instead of the platform's setting.
+    json: bool
+        One JSON object instead of lines.
+    """
+    wanted = NewApplication(
+        name=name,
+        application_id=id,
+        ddi_tenant=tenant,
+        calls_per_window=calls_per_window,
+        gateway_token=gateway_token,
+    )
+    async with operator(place.settings().settings, may_create=True) as door:
+        made = await door.post("/applications", CreatedApplication, wanted)
+    if json:
+        print_json(made)
+        return
+    print_facts(
+        (
+            ("application id", made.application.application_id),
+            ("login secret", made.login_secret),
+            ("signing secret", made.signing_secret),
+            ("gateway token", made.gateway_token),
+        )
+    )
+    remark("Keep the secrets now: they are not shown again.")
+
+
+@app.command(name="list")
+async def list_(*, json: bool = False, place: Place = HERE) -> None:
+    """List the applications.
+
+    Parameters
+    ----------
+    json: bool
+        One JSON list instead of a table.
+    """
+    async with operator(place.settings().settings) as door:
+        found = (await door.get("/applications", Items[ApplicationView])).items
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("id", "name", "DDI tenant", "made"),
+        [(each.application_id, each.name, each.ddi_tenant, ago(each.created_at_ms)) for each in found],
+        empty='There is no application yet; make one with: fleetbell app create "My fleet"',
+    )
+
+
+@app.command
+async def show(application_id: str, *, json: bool = False, place: Place = HERE) -> None:
+    """Show one application.
+
+    Parameters
+    ----------
+    application_id: str
+        Its id.
+    json: bool
+        One JSON object instead of lines.
+    """
+    async with operator(place.settings().settings) as door:
+        found = await door.get(f"/applications/{application_id}", ApplicationView)
+        cas = (await door.get(f"/applications/{application_id}/cas", Items[CaView])).items
+    if json:
+        print_json(found)
+        return
+    print_facts(
+        (
+            ("application id", found.application_id),
+            ("name", found.name),
+            ("DDI tenant", found.ddi_tenant or "DEFAULT, while it is the only application"),
+            ("gateway token", "yes" if found.has_gateway_token else "no"),
+            ("calls per window", found.calls_per_window or "as set for the platform"),
+            ("CAs", ", ".join(each.subject for each in cas) or "the system's only"),
+            ("made", ago(found.created_at_ms)),
+        )
+    )
+
+
+@app.command
+async def rotate_secret(
+    application_id: str,
+    which: SecretKind,
+    *,
+    overlap_s: int = DAY_S,
+    json: bool = False,
+    place: Place = HERE,
+) -> None:
+    """Replace a secret, and print the new one: it is shown this once.
+
+    Parameters
+    ----------
+    application_id: str
+        The application.
+    which: SecretKind
+        login, signing or gateway.
+    overlap_s: int
+        How long the former one still counts; a former gateway token ends at once.
+    json: bool
+        One JSON object instead of a line.
+    """
+    rotation = Rotation(which=which, overlap_s=overlap_s)
+    async with operator(place.settings().settings) as door:
+        made = await door.post(f"/applications/{application_id}/secrets", NewSecret, rotation)
+    if json:
+        print_json(made)
+    else:
+        say(made.secret)
+
+
+@app.command
+async def delete(application_id: str, *, place: Place = HERE) -> None:
+    """Delete an application that has no devices, packages or tasks.
+
+    Parameters
+    ----------
+    application_id: str
+        Its id.
+    """
+    async with operator(place.settings().settings) as door:
+        await door.delete(f"/applications/{application_id}")
+
+
+@ca.command
+async def add(application_id: str, file: Path, *, json: bool = False, place: Place = HERE) -> None:
+    """Trust the CAs in a PEM file for an application's callback servers, beside the system's.
+
+    Parameters
+    ----------
+    application_id: str
+        The application.
+    file: Path
+        The PEM file; - reads standard input.
+    json: bool
+        One JSON list instead of a table.
+    """
+    pem_text = _read(file)
+    async with operator(place.settings().settings) as door:
+        added = (await door.post(f"/applications/{application_id}/cas", Items[CaView], pem_text)).items
+    _print_cas(added, json=json)
+
+
+@ca.command(name="list")
+async def list_cas(application_id: str, *, json: bool = False, place: Place = HERE) -> None:
+    """List an application's CAs.
+
+    Parameters
+    ----------
+    application_id: str
+        The application.
+    json: bool
+        One JSON list instead of a table.
+    """
+    async with operator(place.settings().settings) as door:
+        found = (await door.get(f"/applications/{application_id}/cas", Items[CaView])).items
+    _print_cas(found, json=json)
+
+
+@ca.command
+async def remove(application_id: str, ca_id: str, *, place: Place = HERE) -> None:
+    """Trust a CA no longer.
+
+    Parameters
+    ----------
+    application_id: str
+        The application.
+    ca_id: str
+        The CA's id, as listed.
+    """
+    async with operator(place.settings().settings) as door:
+        await door.delete(f"/applications/{application_id}/cas/{ca_id}")
+
+
+def _read(file: Path) -> str:
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"{file} cannot be read as PEM: {error}") from error
+
+
+def _print_cas(found: list[CaView], *, json: bool) -> None:
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("id", "subject", "added"),
+        [(each.ca_id, each.subject, ago(each.added_at_ms)) for each in found],
+        empty="Only the system's CAs are trusted; add one with: fleetbell app ca add",
+    )

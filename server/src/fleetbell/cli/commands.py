@@ -1,0 +1,57 @@
+"""The tree of commands. Each is imported when it is called, so that help is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from fleetbell import __version__
+from fleetbell.config import ConfigInvalid
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def tree() -> App:
+    """All commands."""
+    app = App(
+        name="fleetbell",
+        help="Upgrade fleets of devices, and tell applications what came of it.",
+        version=f"fleetbell {__version__}",
+        result_action="return_value",
+    )
+    here = "fleetbell.cli"
+    app.command(f"{here}.serve:serve", name="serve", help="Run the platform.")
+    app.command(
+        f"{here}.demo.command:demo", name="demo", help="Watch a pretend fleet being upgraded, end to end."
+    )
+    app.command(f"{here}.simulate:simulate", name="simulate", help="Be a fleet of pretend DDI devices.")
+    app.command(f"{here}.applications:app", name="app", help="Applications, their secrets and their CAs.")
+    app.command(f"{here}.packages:app", name="package", help="Software and firmware packages.")
+    app.command(f"{here}.tasks:app", name="task", help="Upgrade tasks.")
+    app.command(f"{here}.devices:app", name="device", help="Devices.")
+    app.command(f"{here}.configuration:app", name="config", help="Settings.")
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; the program's exit code.
+
+    0: done. 1: refused or failed, with a sentence on standard error. 2: not a command line, or settings that
+    cannot be. 130: interrupted.
+    """
+    from fleetbell.cli.terminal import Failed, remark
+
+    try:
+        result = tree()(list(arguments), exit_on_error=False, print_error=True)
+    except CycloptsError:
+        return USAGE  # cyclopts has said why
+    except ConfigInvalid as error:
+        remark(f"fleetbell: {error}")
+        return USAGE
+    except Failed as error:
+        remark(f"fleetbell: {error}")
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return result if isinstance(result, int) else OK

@@ -1,0 +1,39 @@
+"""``fleetbell config``: the settings and where they came from."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from fleetbell import config
+from fleetbell.cli.place import HERE, Place
+from fleetbell.cli.terminal import print_json, print_table, say
+
+app = App(name="config", help="Settings.")
+
+
+@app.command
+def show(*, json: bool = False, place: Place = HERE) -> None:
+    """Print every setting, its value and where the value came from.
+
+    Parameters
+    ----------
+    json: bool
+        One JSON object instead of a table.
+    """
+    loaded = place.settings()
+    if json:
+        print_json(
+            {
+                name: {"value": str(value) if name == "folder" else value, "origin": origin}
+                for name, value, origin in loaded.values()
+            }
+        )
+        return
+    rows = [(name, config.toml(value) or "(empty)", origin) for name, value, origin in loaded.values()]
+    print_table(("setting", "value", "from"), rows, empty="there are no settings")
+
+
+@app.command
+def reference() -> None:
+    """Print the reference page of all settings, in Markdown."""
+    say(config.reference().rstrip("\n"))

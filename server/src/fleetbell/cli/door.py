@@ -1,0 +1,140 @@
+"""The command line's way to a platform: the operator's door.
+
+A running platform is asked over the Unix socket in its data folder. When none runs, the folder is opened
+here, under the same lock, and the same door is asked without a socket.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+import httpx2
+import msgspec
+
+from fleetbell.cli.terminal import Failed
+from fleetbell.config import Settings
+from fleetbell.operator.views import ApplicationView, Items, Problem
+
+T = TypeVar("T")
+
+Query = Mapping[str, str | int]
+
+ROOT: Final = "http://operator/api/v1"
+TIMEOUT_S: Final = 60.0
+CHUNK_BYTES: Final = 262_144
+PAGE_SIZE: Final = 1000
+
+
+class Operator:
+    """Asks the door and reads its answers. A refusal becomes :class:`Failed` with the door's sentence."""
+
+    def __init__(self, client: httpx2.AsyncClient) -> None:
+        self._client = client
+
+    async def get(self, path: str, kind: type[T], query: Query | None = None) -> T:
+        """What is there."""
+        return msgspec.json.decode(await self._sent("GET", path, query=query), type=kind)
+
+    async def post(self, path: str, kind: type[T], body: object = None) -> T:
+        """What came of ``body``; texts are sent as they are, everything else as JSON."""
+        content = body.encode() if isinstance(body, str) else msgspec.json.encode(body)
+        return msgspec.json.decode(await self._sent("POST", path, content=content), type=kind)
+
+    async def upload(self, path: str, kind: type[T], file: Path, query: Query) -> T:
+        """What came of a file, which is never held in memory."""
+        content = _chunks(file)
+        return msgspec.json.decode(await self._sent("POST", path, content=content, query=query), type=kind)
+
+    async def delete(self, path: str) -> None:
+        """Have it gone."""
+        await self._sent("DELETE", path)
+
+    async def pages(self, path: str, kind: type[Items[T]], query: Query | None = None) -> list[T]:
+        """Every item of a list."""
+        items: list[T] = []
+        number = 0
+        while True:
+            found = await self.get(path, kind, {**(query or {}), "page": number, "size": PAGE_SIZE})
+            items += found.items
+            number += 1
+            if len(items) >= found.total or not found.items:
+                return items
+
+    async def application_id(self, named: str | None) -> str:
+        """The application that was named, else the only one there is."""
+        if named is not None:
+            return named
+        match (await self.get("/applications", Items[ApplicationView])).items:
+            case [only]:
+                return only.application_id
+            case []:
+                raise Failed('there is no application yet; make one with: fleetbell app create "My fleet"')
+            case several:
+                ids = ", ".join(each.application_id for each in several)
+                raise Failed(f"there are several applications; name one with --app: {ids}")
+
+    async def _sent(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | AsyncIterator[bytes] | None = None,
+        query: Query | None = None,
+    ) -> bytes:
+        try:
+            answer = await self._client.request(method, ROOT + path, content=content, params=query)
+        except httpx2.HTTPError as error:
+            raise Failed(f"the platform did not answer: {str(error) or type(error).__name__}") from error
+        if answer.status_code >= 400:
+            raise Failed(msgspec.json.decode(answer.content, type=Problem).detail)
+        return answer.content
+
+
+@asynccontextmanager
+async def operator(settings: Settings, *, may_create: bool = False) -> AsyncIterator[Operator]:
+    """The door of the platform in that folder, running or not.
+
+    Raises:
+        Failed: there is no such folder (and ``may_create`` does not ask for one), or it is in use by a
+            process that does not answer.
+    """
+    async with AsyncExitStack() as stack:
+        if _answers(settings.operator_socket):
+            transport: httpx2.AsyncBaseTransport = httpx2.AsyncHTTPTransport(
+                uds=str(settings.operator_socket)
+            )
+        else:
+            if not may_create and not settings.folder.is_dir():
+                raise Failed(
+                    f"there is no platform in {settings.folder}: start one with fleetbell serve, "
+                    "or name its data folder with --folder"
+                )
+            from fleetbell import assembly
+
+            try:
+                platform = await stack.enter_async_context(assembly.opened(settings))
+            except assembly.FolderInUse as error:
+                raise Failed(str(error)) from error
+            transport = httpx2.ASGITransport(platform.operator_app)
+        client = httpx2.AsyncClient(transport=transport, timeout=TIMEOUT_S, trust_env=False)
+        yield Operator(await stack.enter_async_context(client))
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(5)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+async def _chunks(file: Path) -> AsyncIterator[bytes]:
+    with file.open("rb") as opened:
+        while chunk := opened.read(CHUNK_BYTES):
+            yield chunk

@@ -1,0 +1,117 @@
+"""``fleetbell package``: what devices are upgraded with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cyclopts import App
+
+from fleetbell.cli.door import Query, operator
+from fleetbell.cli.place import HERE, Place
+from fleetbell.cli.terminal import Failed, ago, print_json, print_table, say, size
+from fleetbell.operator.views import Items, Kind, PackageView
+
+app = App(name="package", help="Software and firmware packages.")
+
+
+@app.command
+async def upload(
+    file: Path,
+    *,
+    version: str,
+    kind: Kind = "software",
+    app: str | None = None,
+    name: str = "",
+    manufacturer: str = "",
+    device_type: str = "",
+    model: str = "",
+    description: str = "",
+    json: bool = False,
+    place: Place = HERE,
+) -> None:
+    """Upload a package, and print its id.
+
+    Parameters
+    ----------
+    file: Path
+        The package, any file; devices get it under its name.
+    version: str
+        What a device runs after it.
+    kind: Kind
+        software or firmware.
+    app: str
+        The application; not needed while there is only one.
+    name: str
+        What people call it, instead of the file's name.
+    manufacturer: str
+        The maker of the devices it is for.
+    device_type: str
+        The type of the devices it is for.
+    model: str
+        The model of the devices it is for.
+    description: str
+        A remark.
+    json: bool
+        One JSON object instead of a line.
+    """
+    _check(file)
+    query: Query = {
+        "kind": kind,
+        "version": version,
+        "file_name": file.name,
+        "name": name,
+        "manufacturer_name": manufacturer,
+        "device_type": device_type,
+        "model": model,
+        "description": description,
+    }
+    async with operator(place.settings().settings) as door:
+        application_id = await door.application_id(app)
+        path = f"/applications/{application_id}/packages"
+        made = await door.upload(path, PackageView, file, query)
+    if json:
+        print_json(made)
+    else:
+        say(made.file_id)
+
+
+@app.command(name="list")
+async def list_(*, app: str | None = None, json: bool = False, place: Place = HERE) -> None:
+    """List the packages.
+
+    Parameters
+    ----------
+    app: str
+        Only those of this application.
+    json: bool
+        One JSON list instead of a table.
+    """
+    async with operator(place.settings().settings) as door:
+        found = await door.pages("/packages", Items[PackageView], _of(app))
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("id", "kind", "version", "name", "size", "uploaded"),
+        [
+            (
+                each.file_id,
+                each.kind,
+                each.version,
+                each.name,
+                size(each.size_bytes),
+                ago(each.uploaded_at_ms),
+            )
+            for each in found
+        ],
+        empty="There is no package; upload one with: fleetbell package upload FILE --version V",
+    )
+
+
+def _check(file: Path) -> None:
+    if not file.is_file():
+        raise Failed(f"there is no file {file}")
+
+
+def _of(application_id: str | None) -> Query:
+    return {} if application_id is None else {"application_id": application_id}

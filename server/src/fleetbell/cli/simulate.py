@@ -1,0 +1,206 @@
+"""``fleetbell simulate``: be a fleet of pretend DDI devices."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import uvloop
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeFloat, PositiveFloat, PositiveInt
+from cyclopts.validators import Number
+
+from fleetbell.cli.door import Operator, operator
+from fleetbell.cli.place import HERE, Place
+from fleetbell.cli.simulation.fleet import Fleet, Luck
+from fleetbell.cli.simulation.ledger import Ledger
+from fleetbell.cli.simulation.upgrade import Manners
+from fleetbell.cli.terminal import Failed, remark
+from fleetbell.config import Settings
+from fleetbell.operator.views import DeviceToAdd, DeviceView, Health, Items
+
+Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
+
+LOOK_S: Final = 5.0
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One line of a fleet file."""
+
+    node_id: str
+    target_token: str
+
+
+def simulate(
+    *,
+    devices: PositiveInt = 10,
+    prefix: str = "sim-",
+    app: str | None = None,
+    url: str | None = None,
+    tenant: str = "DEFAULT",
+    gateway_token: str | None = None,
+    fleet: Path | None = None,
+    ca: Path | None = None,
+    fail: Share = 0.0,
+    lose_power: Share = 0.0,
+    slow: Share = 0.0,
+    slow_bytes_s: PositiveInt = 50_000,
+    twice: Share = 0.0,
+    poll_s: PositiveFloat | None = None,
+    install_s: NonNegativeFloat = 0.05,
+    upgrades: PositiveInt | None = None,
+    ledger: Path | None = None,
+    seed: int = 1,
+    place: Place = HERE,
+) -> None:
+    """Be a fleet of devices that poll, download, check and report.
+
+    Without --gateway-token or --fleet the devices are registered at the platform of the data folder first
+    (those that are there already are taken as they are).
+
+    Parameters
+    ----------
+    devices: int
+        How many.
+    prefix: str
+        What their node ids begin with; a number follows.
+    app: str
+        The application they are registered for; not needed while there is only one.
+    url: str
+        The device door, such as https://fleet.example.com:8943; without it, the running platform's.
+    tenant: str
+        The DDI tenant in the path.
+    gateway_token: str
+        Act for all node ids with this token instead of registering them.
+    fleet: Path
+        A file of JSON lines with node_id and target_token: be these devices, which are registered already.
+    ca: Path
+        The CA file to trust; without it, the running platform's, else the system's.
+    fail: float
+        The share of devices that fail, from 0 to 1.
+    lose_power: float
+        The share that loses power in the middle and begins again.
+    slow: float
+        The share with a slow link.
+    slow_bytes_s: int
+        How slow, in bytes a second.
+    twice: float
+        The share that sends every report twice.
+    poll_s: float
+        How often each polls, instead of what the platform asks.
+    install_s: float
+        How long an installation takes.
+    upgrades: int
+        End when every device has had so many upgrades; without it, run until Ctrl-C.
+    ledger: Path
+        Write what every device did, and when it was acknowledged, to this file as JSON lines.
+    seed: int
+        Another number gives the bad luck to other devices.
+    """
+    luck = Luck(
+        fail=fail, lose_power=lose_power, slow=slow, slow_bytes_per_s=slow_bytes_s, twice=twice, seed=seed
+    )
+    manners = Manners(poll_s=poll_s, install_s=install_s)
+    node_ids = [f"{prefix}{number:04}" for number in range(1, devices + 1)]
+    settings = place.settings().settings
+
+    async def run() -> None:
+        if gateway_token is not None:
+            members: Mapping[str, str] = dict.fromkeys(node_ids, f"GatewayToken {gateway_token}")
+        elif fleet is not None:
+            members = _read(fleet)
+        else:
+            members = await _registered(settings, app, node_ids)
+        door_url, ca_file = (url, ca) if url is not None else await _door(settings, ca)
+        with Ledger(ledger) as kept:
+            pretend = Fleet(
+                members,
+                url=door_url,
+                tenant=tenant,
+                luck=luck,
+                manners=manners,
+                ledger=kept,
+                tls=None if ca_file is None else ssl.create_default_context(cafile=str(ca_file)),
+            )
+            remark(f"{len(members)} devices at {door_url}; stop them with Ctrl-C")
+            await _until_stopped(pretend, upgrades)
+
+    uvloop.run(run())
+
+
+async def _until_stopped(fleet: Fleet, upgrades: int | None) -> None:
+    """Run the fleet; SIGTERM and Ctrl-C end it well."""
+    life = asyncio.create_task(fleet.run(upgrades=upgrades))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, life.cancel)
+    watch = asyncio.create_task(_watch(fleet))
+    try:
+        await life
+    except asyncio.CancelledError:
+        remark("stopped")
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+async def _watch(fleet: Fleet) -> None:
+    """Say when devices are refused, and when that is over: nobody else would see it."""
+    told = 0
+    while True:
+        await asyncio.sleep(LOOK_S)
+        refused = fleet.refused()
+        if len(refused) != told:
+            told = len(refused)
+            if refused:
+                node_id, status = next(iter(refused.items()))
+                remark(f"{told} devices are refused, such as {node_id}: HTTP {status}")
+            else:
+                remark("no device is refused any more")
+
+
+async def _registered(settings: Settings, app: str | None, node_ids: list[str]) -> Mapping[str, str]:
+    """The ``Authorization`` header of each device, registered where it was not."""
+    async with operator(settings) as door:
+        application_id = await door.application_id(app)
+        query = {"application_id": application_id}
+        there = {each.node_id: each for each in await door.pages("/devices", Items[DeviceView], query)}
+        return {
+            node_id: f"TargetToken {await _token(door, application_id, node_id, there.get(node_id))}"
+            for node_id in node_ids
+        }
+
+
+async def _token(door: Operator, application_id: str, node_id: str, there: DeviceView | None) -> str:
+    if there is None:
+        path = f"/applications/{application_id}/devices"
+        found = await door.post(path, DeviceView, DeviceToAdd(node_id=node_id))
+    else:
+        found = await door.get(f"/devices/{there.device_id}", DeviceView)
+    if not found.target_token:
+        raise Failed(f"device {node_id} was registered without a target token, so nobody can act for it")
+    return found.target_token
+
+
+async def _door(settings: Settings, ca: Path | None) -> tuple[str, Path | None]:
+    """The device door of the running platform and the CA to trust."""
+    async with operator(settings) as door:
+        addresses = (await door.get("/health", Health)).addresses
+    url = addresses.get("devices_http_url") or addresses.get("devices_https_url")
+    if url is None:
+        raise Failed("no platform is running here: start one with fleetbell serve --dev, or give --url")
+    ca_file = addresses.get("ca_file")
+    return url, ca or (Path(ca_file) if ca_file and url.startswith("https") else None)
+
+
+def _read(fleet: Path) -> Mapping[str, str]:
+    try:
+        members = [msgspec.json.decode(line, type=Member) for line in fleet.read_bytes().splitlines() if line]
+    except (OSError, msgspec.DecodeError) as error:
+        raise Failed(f"{fleet} cannot be read as JSON lines of node_id and target_token: {error}") from error
+    return {member.node_id: f"TargetToken {member.target_token}" for member in members}

@@ -1,0 +1,212 @@
+"""``fleetbell task``: upgrade tasks made, watched, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+
+from cyclopts import App
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fleetbell.cli.door import Operator, Query, operator
+from fleetbell.cli.place import HERE, Place
+from fleetbell.cli.terminal import Failed, ago, err, print_json, print_table, remark, say
+from fleetbell.domain.task import TARGETS_MOST
+from fleetbell.operator.views import DeviceView, Items, NewTask, PackageView, SubTaskView, TallyView, TaskView
+
+app = App(name="task", help="Upgrade tasks.")
+
+FAILURES_SHOWN = 10
+
+
+@app.command
+async def create(
+    package: str,
+    devices: tuple[str, ...] = (),
+    *,
+    all: bool = False,
+    json: bool = False,
+    place: Place = HERE,
+) -> None:
+    """Upgrade devices with a package, and print the operation id of each task that was made.
+
+    Parameters
+    ----------
+    package: str
+        The id of the package.
+    devices: tuple
+        Ids or node ids of the devices.
+    all: bool
+        Every device of the package's application instead.
+    json: bool
+        One JSON list instead of lines.
+    """
+    if bool(devices) == all:
+        raise Failed("name the devices to upgrade, or take --all, not both")
+    async with operator(place.settings().settings) as door:
+        application_id = (await door.get(f"/packages/{package}", PackageView)).application_id
+        every = await door.pages("/devices", Items[DeviceView], {"application_id": application_id})
+        device_ids = [each.device_id for each in every] if all else _chosen(every, devices)
+        if not device_ids:
+            raise Failed("the application has no device; register one with: fleetbell device add NODE_ID")
+        made = [
+            await door.post(
+                f"/applications/{application_id}/tasks",
+                TaskView,
+                NewTask(file_id=package, device_ids=device_ids[start : start + TARGETS_MOST]),
+            )
+            for start in range(0, len(device_ids), TARGETS_MOST)
+        ]
+    if json:
+        print_json(made)
+        return
+    for task in made:
+        say(task.operation_id)
+
+
+@app.command
+async def watch(*operations: str, interval_s: float = 0.5, json: bool = False, place: Place = HERE) -> int:
+    """Follow tasks until they have ended. The exit code is 1 unless every device succeeded.
+
+    Parameters
+    ----------
+    operations: str
+        Operation ids; without any, every task that has not ended.
+    interval_s: float
+        How often to look.
+    json: bool
+        One JSON list at the end instead of a bar.
+    """
+    async with operator(place.settings().settings) as door:
+        names = operations or tuple(await _open_tasks(door))
+        if not names:
+            remark("No task is under way.")
+            return 0
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[tally]}"),
+            TimeElapsedColumn(),
+            console=err(),
+            disable=json,
+        ) as progress:
+            ended = await asyncio.gather(*(_follow(door, name, progress, interval_s) for name in names))
+        if json:
+            print_json(ended)
+        else:
+            await _print_failures(door, ended)
+    return 0 if all(task.tally.success == task.tally.total for task in ended) else 1
+
+
+@app.command
+async def stop(operation: str, *, json: bool = False, place: Place = HERE) -> None:
+    """Stop a task: devices that have not ended are told to give up.
+
+    Parameters
+    ----------
+    operation: str
+        The operation id.
+    json: bool
+        One JSON object instead of a line.
+    """
+    async with operator(place.settings().settings) as door:
+        tally = await door.post(f"/tasks/{operation}/stop", TallyView)
+    if json:
+        print_json(tally)
+    else:
+        say(tally_words(tally))
+
+
+@app.command(name="list")
+async def list_(
+    *, app: str | None = None, status: str | None = None, json: bool = False, place: Place = HERE
+) -> None:
+    """List the tasks, the newest first.
+
+    Parameters
+    ----------
+    app: str
+        Only those of this application.
+    status: str
+        Only those that stand there: wait, processing, success, failed or stop.
+    json: bool
+        One JSON list instead of a table.
+    """
+    wanted = {"application_id": app, "status": status}
+    query: Query = {name: value for name, value in wanted.items() if value is not None}
+    async with operator(place.settings().settings) as door:
+        found = await door.pages("/tasks", Items[TaskView], query)
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("operation id", "kind", "version", "status", "devices", "made"),
+        [
+            (
+                each.operation_id,
+                each.kind,
+                each.target_version,
+                each.status,
+                tally_words(each.tally),
+                ago(each.created_at_ms),
+            )
+            for each in found
+        ],
+        empty="There is no task; make one with: fleetbell task create PACKAGE_ID --all",
+    )
+
+
+def tally_words(tally: TallyView) -> str:
+    """The tally without its zeros.
+
+    >>> tally_words(TallyView(total=3, wait=0, processing=1, success=2, fail=0, stop=0))
+    '1 processing, 2 success'
+    """
+    names = ("wait", "processing", "success", "fail", "stop")
+    return ", ".join(f"{count} {name}" for name in names if (count := getattr(tally, name))) or "none"
+
+
+def _chosen(every: list[DeviceView], names: tuple[str, ...]) -> list[str]:
+    by_name = {each.node_id: each.device_id for each in every} | {
+        each.device_id: each.device_id for each in every
+    }
+    unknown = [name for name in names if name not in by_name]
+    if unknown:
+        raise Failed(f"the package's application has no device {', '.join(unknown)}")
+    return [by_name[name] for name in names]
+
+
+async def _open_tasks(door: Operator) -> list[str]:
+    found: list[TaskView] = []
+    for status in ("wait", "processing"):
+        found += await door.pages("/tasks", Items[TaskView], {"status": status})
+    return [task.operation_id for task in found]
+
+
+async def _follow(door: Operator, operation_id: str, progress: Progress, interval_s: float) -> TaskView:
+    bar = None
+    while True:
+        task = await door.get(f"/tasks/{operation_id}", TaskView)
+        if bar is None:
+            description = f"{task.kind} {task.target_version}"
+            bar = progress.add_task(description, total=task.tally.total, tally="")
+        progress.update(bar, completed=task.tally.ended, tally=tally_words(task.tally))
+        if task.tally.ended == task.tally.total:
+            return task
+        await asyncio.sleep(interval_s)
+
+
+async def _print_failures(door: Operator, ended: list[TaskView]) -> None:
+    failed = [
+        share
+        for task in ended
+        for status in ("fail", "stop")
+        for share in await door.pages(
+            f"/tasks/{task.operation_id}/sub-tasks", Items[SubTaskView], {"status": status}
+        )
+    ]
+    if failed:
+        rows = [(share.device_id, share.status, share.detail) for share in failed[:FAILURES_SHOWN]]
+        print_table(("device id", "status", "reason"), rows, empty="")
+        if len(failed) > FAILURES_SHOWN:
+            remark(f"... and {len(failed) - FAILURES_SHOWN} more")

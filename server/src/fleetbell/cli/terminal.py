@@ -1,0 +1,93 @@
+"""How commands talk: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+import msgspec
+from rich.console import Console
+
+
+class Failed(Exception):
+    """The command did not do what it was asked; the sentence says why and what would help."""
+
+
+@cache
+def out() -> Console:
+    """Standard output, for people."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+@cache
+def err() -> Console:
+    """Standard error: progress, remarks, refusals."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A line of the result."""
+    out().print(text, markup=False)
+
+
+def remark(text: str) -> None:
+    """A line that is not part of the result."""
+    err().print(text, markup=False)
+
+
+def print_json(value: object) -> None:
+    """The result for a script: one line of JSON."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """The result as a table, or the sentence ``empty`` when it has no rows.
+
+    A narrow terminal breaks the lines by itself: an id that is cut or folded cannot be copied.
+    """
+    lines = [tuple("" if value is None else str(value) for value in row) for row in rows]
+    if not lines:
+        remark(empty)
+        return
+    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
+    for number, line in enumerate((tuple(heads), *lines)):
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        out().print("  ".join(cells).rstrip(), markup=False, style=None if number else "bold")
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """The result as lines of name and value; empty values are left out."""
+    kept = [(name, value) for name, value in facts if value not in (None, "", ())]
+    width = max((len(name) for name, _ in kept), default=0)
+    for name, value in kept:
+        say(f"{name.ljust(width)}  {value}")
+
+
+def ago(at_ms: int | None) -> str:
+    """How long ago that was, in words.
+
+    >>> ago(None)
+    'never'
+    """
+    if at_ms is None:
+        return "never"
+    passed_s = max(0, time.time_ns() // 1_000_000 - at_ms) // 1000
+    for unit, unit_s in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if passed_s >= unit_s:
+            return f"{passed_s // unit_s} {unit} ago"
+    return f"{passed_s} s ago"
+
+
+def size(size_bytes: int) -> str:
+    """A size in words.
+
+    >>> size(512), size(1_500_000)
+    ('512 B', '1.5 MB')
+    """
+    for unit, unit_bytes in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size_bytes >= unit_bytes:
+            return f"{size_bytes / unit_bytes:.1f} {unit}"
+    return f"{size_bytes} B"
