@@ -211,7 +211,8 @@ def post(
     else:
         connection = http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
     try:
-        connection.request("POST", parts.path or "/", body=body, headers=sent)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("POST", target, body=body, headers=sent)
         answer = connection.getresponse()
         return Reply(answer.status, answer.read(), dict(answer.getheaders()))
     finally:

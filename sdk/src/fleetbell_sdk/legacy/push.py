@@ -1,0 +1,366 @@
+"""``PushMessageReceiver`` and ``request``: push messages the way the original's documents tell it.
+
+Inherit, override the handlers you want, and read the message from ``request.json`` inside them. Then
+either run the receiver alone or give it to a Flask application::
+
+    class MyReceiver(PushMessageReceiver):
+        def handleSwUpgradeResult(self):
+            print(request.json["deviceId"], request.json["swUpgradeResult"])
+
+    MyReceiver().run("0.0.0.0", 8443, "server.pem", "server.key")
+    app.register_blueprint(MyReceiver().blueprint())
+
+The answers are the original's: 200 ``ok`` after the handler returned; 200 and a sentence when the type is
+not known; 400 when the body is no JSON; 500 when the type is missing or the handler raised.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import os
+import secrets as chance
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import parse_qsl
+
+from fleetbell_sdk.frameworks.standalone import Push, Server, server_context
+from fleetbell_sdk.receiver import BODY_LIMIT_BYTES, Reply
+from fleetbell_sdk.signature import Secret, SignatureInvalid, header, verify
+from fleetbell_sdk.wire import NotifyType
+
+if TYPE_CHECKING:
+    import flask
+
+__all__ = ["HANDLERS", "PushMessageReceiver", "request"]
+
+_log: Final = logging.getLogger("fleetbell_sdk.legacy")
+
+PATHS: Final = ("/v1.0.0/messageReceiver", "/v1.0.0/messageReceiver/cmd")
+
+HANDLERS: Final[Mapping[str, str]] = {
+    NotifyType.DEVICE_ADDED: "handleDeviceAdded",
+    NotifyType.BIND_DEVICE: "handleBindDevice",
+    NotifyType.DEVICE_INFO_CHANGED: "handleDeviceInfoChanged",
+    NotifyType.DEVICE_DATA_CHANGED: "handleDeviceDataChanged",
+    NotifyType.DEVICE_DATAS_CHANGED: "handleDeviceDatasChanged",
+    NotifyType.SERVICE_INFO_CHANGED: "handleServiceInfoChanged",
+    NotifyType.DEVICE_DELETED: "handleDeviceDeleted",
+    NotifyType.MESSAGE_CONFIRM: "handleMessageConfirm",
+    NotifyType.COMMAND_RSP: "handleCommandRsp",
+    NotifyType.DEVICE_EVENT: "handleDeviceEvent",
+    NotifyType.DEVICE_MODEL_ADDED: "handleDeviceModelAdded",
+    NotifyType.DEVICE_MODEL_DELETED: "handleDeviceModelDeleted",
+    NotifyType.RULE_EVENT: "handleRuleEvent",
+    NotifyType.DEVICE_DESIRED_STATUS_CHANGED: "handleDeviceDesiredStatusChanged",
+    NotifyType.SOFTWARE_STATE_CHANGED: "handleSwUpgradeStateChanged",
+    NotifyType.SOFTWARE_RESULT: "handleSwUpgradeResult",
+    NotifyType.FIRMWARE_STATE_CHANGED: "handleFwUpgradeStateChanged",
+    NotifyType.FIRMWARE_RESULT: "handleFwUpgradeResult",
+}
+"""The handler of each type. (The original sent ``deviceModelDeleted`` to ``handleDeviceDeleted``.)"""
+
+
+class Headers(dict[str, str]):
+    """Headers, found in any case."""
+
+    def __getitem__(self, name: str) -> str:
+        found = header(dict(self), name.lower())
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        """The header, or ``default``."""
+        found = header(dict(self), name.lower())
+        return default if found is None else found
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+
+class PushRequest:
+    """The part of Flask's request that a handler of push messages uses."""
+
+    method = "POST"
+
+    def __init__(self, push: Push) -> None:
+        self.data = push.body
+        self.headers = Headers(push.headers)
+        self.path, _, query = push.path.partition("?")
+        self.args = dict(parse_qsl(query))
+        self.remote_addr = push.client
+        self.content_type = self.headers.get("Content-Type") or ""
+
+    @property
+    def json(self) -> object:
+        """The body as Python objects."""
+        return self.get_json()
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the body says that it is JSON."""
+        return self.content_type.partition(";")[0].strip().lower() == "application/json"
+
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> object:
+        """The body as Python objects; None instead of an error when ``silent``."""
+        del force, cache
+        try:
+            value: object = json.loads(self.data)
+        except (ValueError, RecursionError):
+            if silent:
+                return None
+            raise
+        return value
+
+    def get_data(self, cache: bool = True, as_text: bool = False) -> bytes | str:
+        """The body as bytes, or as a text."""
+        del cache
+        return self.data.decode("utf-8", "replace") if as_text else self.data
+
+
+_current: Final[contextvars.ContextVar[PushRequest]] = contextvars.ContextVar("fleetbell_request")
+
+
+class RequestInHand:
+    """The request being handled by this thread: Flask's own inside Flask, one of its kind otherwise."""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):  # tools that look at modules ask any object for these
+            raise AttributeError(name)
+        return getattr(self._found(), name)
+
+    def _found(self) -> object:
+        current = _current.get(None)
+        if current is not None:
+            return current
+        flask = sys.modules.get("flask")
+        if flask is not None and flask.has_request_context():
+            return flask.request
+        raise RuntimeError("request is there only while a push message is handled")
+
+    def __repr__(self) -> str:
+        return "<the push message being handled>"
+
+
+class _Request(Protocol):
+    """What a handler may rely on, for type checkers."""
+
+    @property
+    def json(self) -> dict[str, object]: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def args(self) -> Mapping[str, str]: ...
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def remote_addr(self) -> str: ...
+    @property
+    def is_json(self) -> bool: ...
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> object: ...
+    def get_data(self, cache: bool = True, as_text: bool = False) -> bytes | str: ...
+
+
+request: _Request = RequestInHand()  # type: ignore[assignment]
+
+
+class PushMessageReceiver:
+    """Takes push messages. Inherit and override; a handler that is not overridden logs the message.
+
+    Threads call the handlers of one receiver side by side.
+    """
+
+    def handleDeviceAdded(self) -> None:
+        """A device was added."""
+        _passed_over()
+
+    def handleBindDevice(self) -> None:
+        """A device was bound."""
+        _passed_over()
+
+    def handleDeviceInfoChanged(self) -> None:
+        """What is known of a device changed."""
+        _passed_over()
+
+    def handleDeviceDataChanged(self) -> None:
+        """A device sent data."""
+        _passed_over()
+
+    def handleDeviceDatasChanged(self) -> None:
+        """A device sent data of several services."""
+        _passed_over()
+
+    def handleServiceInfoChanged(self) -> None:
+        """A service of a device changed."""
+        _passed_over()
+
+    def handleDeviceDeleted(self) -> None:
+        """A device was deleted."""
+        _passed_over()
+
+    def handleMessageConfirm(self) -> None:
+        """A message was confirmed."""
+        _passed_over()
+
+    def handleCommandRsp(self) -> None:
+        """A command was answered."""
+        _passed_over()
+
+    def handleDeviceEvent(self) -> None:
+        """A device had an event."""
+        _passed_over()
+
+    def handleDeviceModelAdded(self) -> None:
+        """A device model was added."""
+        _passed_over()
+
+    def handleDeviceModelDeleted(self) -> None:
+        """A device model was deleted."""
+        _passed_over()
+
+    def handleRuleEvent(self) -> None:
+        """A rule fired."""
+        _passed_over()
+
+    def handleDeviceDesiredStatusChanged(self) -> None:
+        """A desired property changed its status."""
+        _passed_over()
+
+    def handleSwUpgradeStateChanged(self) -> None:
+        """A software upgrade reached another state."""
+        _passed_over()
+
+    def handleSwUpgradeResult(self) -> None:
+        """A software upgrade ended."""
+        _passed_over()
+
+    def handleFwUpgradeStateChanged(self) -> None:
+        """A firmware upgrade reached another state."""
+        _passed_over()
+
+    def handleFwUpgradeResult(self) -> None:
+        """A firmware upgrade ended."""
+        _passed_over()
+
+    def run(
+        self,
+        host: str = "0.0.0.0",  # noqa: S104  (the platform is another machine)
+        port: int = 8443,
+        certfile: str | os.PathLike[str] | None = None,
+        keyfile: str | os.PathLike[str] | None = None,
+        *,
+        secrets: Iterable[str | Secret] | None = None,
+        plain_http: bool = False,
+    ) -> None:
+        """Take push messages until Ctrl-C, at any path."""
+        with self.serve(host, port, certfile, keyfile, secrets=secrets, plain_http=plain_http) as server:
+            server.wait()
+
+    def serve(
+        self,
+        host: str,
+        port: int,
+        certfile: str | os.PathLike[str] | None = None,
+        keyfile: str | os.PathLike[str] | None = None,
+        *,
+        secrets: Iterable[str | Secret] | None = None,
+        plain_http: bool = False,
+    ) -> Server:
+        """Start taking push messages in the background.
+
+        With ``secrets`` (``whsec_...``) a message that the platform did not sign is answered 401. The
+        original knew no signatures, so without them everything is believed.
+        """
+        keys = _keys(secrets)
+
+        def take(push: Push) -> Reply:
+            refusal = _forged(keys, push.headers, push.body)
+            if refusal is not None:
+                return refusal
+            token = _current.set(PushRequest(push))
+            try:
+                return self._dispatch()
+            finally:
+                _current.reset(token)
+
+        return Server(
+            take,
+            host,
+            port,
+            tls=server_context(certfile, keyfile, plain_http=plain_http),
+            path=None,
+            body_limit_bytes=BODY_LIMIT_BYTES,
+            max_connections=64,
+            request_s=10.0,
+            idle_s=60.0,
+        )
+
+    def blueprint(
+        self, name: str = "push_message_receiver", *, secrets: Iterable[str | Secret] | None = None
+    ) -> flask.Blueprint:
+        """A Flask blueprint with the two paths of the original."""
+        import flask  # noqa: PLC0415  (only a Flask application has it)
+
+        keys = _keys(secrets)
+
+        def receive() -> flask.Response:
+            length = flask.request.content_length
+            if length is None or length > BODY_LIMIT_BYTES:
+                return flask.Response("the request needs a Content-Length up to 65536", 413)
+            body = flask.request.get_data()
+            reply = _forged(keys, dict(flask.request.headers), body) or self._dispatch()
+            return flask.Response(reply.body, reply.status, dict(reply.headers))
+
+        made = flask.Blueprint(name, __name__)
+        for path in PATHS:
+            made.add_url_rule(path, "receive", receive, methods=["POST"])
+        return made
+
+    def _dispatch(self) -> Reply:
+        """Call the handler that the message in hand is for."""
+        if request.get_json(force=True, silent=True) is None:
+            return Reply.text(400, "the message is not JSON")
+        try:
+            notify_type = request.json["notifyType"]
+            name = HANDLERS.get(notify_type) if isinstance(notify_type, str) else None
+            if name is None:
+                _log.warning("a message of an unknown type was passed over: %.80r", notify_type)
+                return Reply.text(200, "notifyType doesn't exist or notifyType is not right.")
+            getattr(self, name)()
+        except Exception:
+            reference = chance.token_hex(4)
+            _log.exception("a push message was not handled (reference %s)", reference)
+            return Reply.text(500, f"the receiver failed, reference {reference}")
+        return Reply.text(200, "ok")
+
+
+def _passed_over() -> None:
+    _log.info("no handler is overridden for this message: %s", request.json)
+
+
+def _keys(secrets: Iterable[str | Secret] | None) -> list[bytes] | None:
+    if secrets is None:
+        return None
+    given = [secrets] if isinstance(secrets, str) else list(secrets)
+    return [(Secret.parse(secret) if isinstance(secret, str) else secret).key for secret in given]
+
+
+def _forged(keys: list[bytes] | None, headers: Mapping[str, str], body: bytes) -> Reply | None:
+    if keys is None:
+        return None
+    try:
+        verify(keys, headers, body, time.time())
+    except SignatureInvalid as error:
+        _log.warning("refused a message: %s", error)
+        return Reply.text(401, str(error))
+    return None

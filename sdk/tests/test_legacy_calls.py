@@ -1,0 +1,396 @@
+"""The original's calls, against a platform that remembers the bytes it was sent."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fleetbell_sdk import ConnectionFailed, legacy
+from fleetbell_sdk.legacy import platform as legacy_platform
+
+from .certificates import Certificates
+from .scripted import Answer, Call, Platform
+
+HEADERS = {"app_key": "app-0001", "authorization": "Bearer t-1", "content-type": "application/json"}
+
+
+def ini(path: Path, port: int, **more: str) -> Path:
+    settings = {
+        "platformIp": "127.0.0.1",
+        "platformPort": str(port),
+        "appId": "app-0001",
+        "secret": "s%3cret",
+    }
+    lines = [f"{name} = {value}" for name, value in (settings | more).items()]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(["[CLIENT_INFO]", *lines]))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def old_application(
+    platform: Platform, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """The working directory of an old application, with its settings in the usual place."""
+    ini(tmp_path / "resources" / "application.ini", platform.port, caFile=str(certificates.ca_file))
+    monkeypatch.chdir(tmp_path)
+    yield
+    legacy.configure({})
+    legacy_platform.passed({})
+    for client in legacy_platform._clients.values():
+        client.close()
+    legacy_platform._clients.clear()
+
+
+def sent(platform: Platform, do: Callable[[], str], answer: Answer | None = None) -> tuple[str, Call]:
+    platform.answer = lambda _call: answer or Answer(200, b'{"ok":1}')
+    text = do()
+    return text, platform.calls[-1]
+
+
+def filled(dto: object, **fields: object) -> object:
+    for name, value in fields.items():
+        setattr(dto, name, value)
+    return dto
+
+
+def test_logging_in_sends_a_form_and_returns_the_text(platform: Platform) -> None:
+    info = legacy.Constant().clientInfo()
+
+    text, call = sent(platform, lambda: legacy.Authentication().getAuthToken(info))
+
+    assert text == '{"ok":1}'
+    assert (call.method, call.path) == ("POST", "/iocm/app/sec/v1.1.0/login")
+    assert call.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert call.body == b"appId=app-0001&secret=s%253cret"
+    assert "app_key" not in call.headers
+
+
+def test_refreshing_sends_no_app_key(platform: Platform) -> None:
+    dto = filled(legacy.AuthRefreshInDTO(), appId="app-0001", secret="s", refreshToken="r-1")
+
+    _, call = sent(platform, lambda: legacy.Authentication().refreshAuthToken(dto))
+
+    assert call.path == "/iocm/app/sec/v1.1.0/refreshToken"
+    assert call.body == b'{"appId": "app-0001", "refreshToken": "r-1", "secret": "s"}'
+    assert "app_key" not in call.headers
+    assert "authorization" not in call.headers
+
+
+def test_subscribing_to_management_data_returns_nothing(platform: Platform) -> None:
+    sdmdInDTO = legacy.SubDeviceManagementDataInDTO()
+    sdmdInDTO.notifyType = "swUpgradeResultNotify"
+    sdmdInDTO.callbackurl = "https://203.0.113.7:443/callbackurltest"
+
+    text, call = sent(
+        platform,
+        lambda: legacy.SubscriptionManagement().subDeviceManagementData(sdmdInDTO, "t-1"),
+        Answer(200, b""),
+    )
+
+    assert text == ""
+    assert (call.method, call.path) == ("POST", "/iodm/app/sub/v1.1.0/subscribe")
+    assert call.body == (
+        b'{"callbackurl": "https://203.0.113.7:443/callbackurltest", "notifyType": "swUpgradeResultNotify"}'
+    )
+    assert HEADERS.items() <= call.headers.items()
+
+
+def calls() -> list[tuple[str, Callable[[], str], str, str, object]]:
+    subscriptions, upgrade = legacy.SubscriptionManagement(), legacy.DeviceUpgrade()
+    management, collection = legacy.DeviceManagement(), legacy.DataCollection()
+    task = filled(legacy.CreateUpgradeTaskInDTO(), fileId="pkg-55", targets={"devices": ["dev-a"]})
+    task_body = {"fileId": "pkg-55", "targets": {"devices": ["dev-a"]}}
+    subs, category = "/iocm/app/sub/v1.2.0/subscriptions", "/iodm/northbound/v1.5.0/category"
+    operations, devices = "/iodm/northbound/v1.5.0/operations", "/iocm/app/dm/v1.4.0/devices"
+    return [
+        (
+            "subDeviceBusinessData",
+            lambda: subscriptions.subDeviceBusinessData(
+                filled(
+                    legacy.SubDeviceBusinessDataInDTO(),
+                    notifyType="deviceAdded",
+                    callbackUrl="https://h:1/p",
+                    ownerFlag="true",
+                ),
+                "t-1",
+            ),
+            "POST",
+            f"{subs}?ownerFlag=true",
+            {"notifyType": "deviceAdded", "callbackUrl": "https://h:1/p"},
+        ),
+        (
+            "querySingleSubscription",
+            lambda: subscriptions.querySingleSubscription("sub-1", None, "t-1"),
+            "GET",
+            f"{subs}/sub-1",
+            None,
+        ),
+        (
+            "queryBatchSubscriptions",
+            lambda: subscriptions.queryBatchSubscriptions(
+                filled(legacy.QueryBatchSubInDTO(), notifyType="deviceAdded", pageNo="1", pageSize=1), "t-1"
+            ),
+            "GET",
+            f"{subs}?notifyType=deviceAdded&pageNo=1&pageSize=1",
+            None,
+        ),
+        (
+            "deleteSingleSubscription",
+            lambda: subscriptions.deleteSingleSubscription("sub-1", "app-2", "t-1"),
+            "DELETE",
+            f"{subs}/sub-1?appId=app-2",
+            None,
+        ),
+        (
+            "deleteBatchSubscriptions",
+            lambda: subscriptions.deleteBatchSubscriptions(
+                filled(legacy.DeleteBatchSubInDTO(), callbackUrl="https://h:1/p"), "t-1"
+            ),
+            "DELETE",
+            f"{subs}?callbackUrl=https%3A%2F%2Fh%3A1%2Fp",
+            None,
+        ),
+        (
+            "queryUpgradePackageList",
+            lambda: upgrade.queryUpgradePackageList(
+                filled(legacy.QueryUpgradePackageListInDTO(), fileType="softwarePackage"), "t-1"
+            ),
+            "GET",
+            f"{category}?fileType=softwarePackage",
+            None,
+        ),
+        (
+            "queryUpgradePackage",
+            lambda: upgrade.queryUpgradePackage("p-1", "t-1"),
+            "GET",
+            f"{category}/p-1",
+            None,
+        ),
+        (
+            "deleteUpgradePackage",
+            lambda: upgrade.deleteUpgradePackage("p-1", "t-1"),
+            "DELETE",
+            f"{category}/p-1",
+            None,
+        ),
+        (
+            "createSoftwareUpgradeTask",
+            lambda: upgrade.createSoftwareUpgradeTask(task, "t-1"),
+            "POST",
+            f"{operations}/softwareUpgrade",
+            task_body,
+        ),
+        (
+            "createFirmwareUpgradeTask",
+            lambda: upgrade.createFirmwareUpgradeTask(task, "t-1"),
+            "POST",
+            f"{operations}/firmwareUpgrade",
+            task_body,
+        ),
+        (
+            "queryUpgradeTask",
+            lambda: upgrade.queryUpgradeTask("op-1", "t-1"),
+            "GET",
+            f"{operations}/op-1",
+            None,
+        ),
+        (
+            "queryUpgradeSubTask",
+            lambda: upgrade.queryUpgradeSubTask(
+                filled(legacy.QueryUpgradeSubTaskInDTO(), subOperationStatus="fail"), "op-1", "t-1"
+            ),
+            "GET",
+            f"{operations}/op-1/subOperations?subOperationStatus=fail",
+            None,
+        ),
+        (
+            "queryUpgradeTaskList",
+            lambda: upgrade.queryUpgradeTaskList(
+                filled(legacy.QueryUpgradeTaskListInDTO(), pageNo="0"), "t-1"
+            ),
+            "GET",
+            f"{operations}?pageNo=0",
+            None,
+        ),
+        (
+            "regDirectDevice",
+            lambda: management.regDirectDevice(
+                filled(legacy.RegDirectDeviceInDTO(), nodeId="n-1"), None, "t-1"
+            ),
+            "POST",
+            "/iocm/app/reg/v1.1.0/deviceCredentials",
+            {"nodeId": "n-1"},
+        ),
+        (
+            "modifyDeviceInfo",
+            lambda: management.modifyDeviceInfo(
+                filled(legacy.ModifyDeviceInfoInDTO(), mute="TRUE"), "dev-a", "app-2", "t-1"
+            ),
+            "PUT",
+            f"{devices}/dev-a?appId=app-2",
+            {"mute": "TRUE"},
+        ),
+        (
+            "deleteDirectDevice",
+            lambda: management.deleteDirectDevice("dev-a", "true", None, "t-1"),
+            "DELETE",
+            f"{devices}/dev-a?cascade=true",
+            None,
+        ),
+        (
+            "querySingleDeviceInfo",
+            lambda: collection.querySingleDeviceInfo("dev-a", "imsi", None, "t-1"),
+            "GET",
+            f"{devices}/dev-a?select=imsi",
+            None,
+        ),
+        (
+            "queryBatchDevicesInfo",
+            lambda: collection.queryBatchDevicesInfo(
+                filled(legacy.QueryBatchDevicesInfoInDTO(), pageNo="0", pageSize="25"), "t-1"
+            ),
+            "GET",
+            f"{devices}?pageNo=0&pageSize=25",
+            None,
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("do", "method", "path", "body"), [row[1:] for row in calls()], ids=[row[0] for row in calls()]
+)
+def test_each_call_sends_what_the_documents_say(
+    platform: Platform, do: Callable[[], str], method: str, path: str, body: object
+) -> None:
+    text, call = sent(platform, do)
+
+    assert text == '{"ok":1}'
+    assert (call.method, call.path) == (method, path)
+    assert (json.loads(call.body) if call.body else None) == body
+    assert HEADERS.items() <= call.headers.items()
+
+
+def test_the_classes_have_the_methods_of_the_original() -> None:
+    counts = {
+        kind: len([name for name in vars(kind) if not name.startswith("_")])
+        for kind in (legacy.SubscriptionManagement, legacy.DeviceUpgrade, legacy.DeviceManagement)
+    }
+
+    assert list(counts.values()) == [6, 8, 3]
+
+
+def test_an_error_is_a_text_too_and_raises_nothing(platform: Platform) -> None:
+    refusal = {"error_code": "1010005", "error_desc": "Invalid access token or appId."}
+
+    text, _ = sent(
+        platform, lambda: legacy.DeviceUpgrade().queryUpgradeTask("op-1", "old"), Answer(403, refusal)
+    )
+
+    assert json.loads(text) == refusal
+    assert len(platform.calls) == 1
+
+
+def test_objects_inside_a_task_are_sent_as_objects(platform: Platform) -> None:
+    cutInDTO = legacy.CreateUpgradeTaskInDTO()
+    cutInDTO.setFileId("pkg-55")
+    targets, policy = legacy.OperateDevices(), legacy.OperatePolicy()
+    targets.setDevices(["dev-a"])
+    policy.executeType = "now"
+    cutInDTO.setTargets(targets)
+    cutInDTO.setPolicy(policy)
+
+    _, call = sent(platform, lambda: legacy.DeviceUpgrade().createSoftwareUpgradeTask(cutInDTO, "t-1"))
+
+    assert call.json == {
+        "fileId": "pkg-55",
+        "targets": {"devices": ["dev-a"]},
+        "policy": {"executeType": "now"},
+    }
+
+
+def test_calls_share_their_connection(platform: Platform) -> None:
+    for _ in range(3):
+        sent(platform, lambda: legacy.DeviceUpgrade().queryUpgradeTask("op-1", "t-1"))
+
+    assert len({call.connection for call in platform.calls}) == 1
+
+
+def test_every_field_of_a_dto_starts_as_none_and_has_its_pair() -> None:
+    kinds = [kind for kind in vars(legacy).values() if isinstance(kind, type) and hasattr(kind, "FIELDS")]
+
+    assert len(kinds) == 33
+    for kind in kinds:
+        dto = kind()
+        for name in kind.FIELDS:
+            capital = name[0].upper() + name[1:]
+            assert getattr(dto, f"get{capital}")() is None
+            getattr(dto, f"set{capital}")("x")
+            assert getattr(dto, name) == "x"
+        assert getattr(kind(), kind.FIELDS[0]) is None
+
+
+def test_the_misspelt_accessors_are_there_too() -> None:
+    authOutDTO, cutInDTO = legacy.AuthOutDTO(), legacy.CreateUpgradeTaskInDTO()
+
+    authOutDTO.setEexpiresIn(3600)
+    cutInDTO.setFileId("pkg-55")
+
+    assert authOutDTO.getExpiresIn() == 3600
+    assert cutInDTO.getFileIde() == "pkg-55"
+    assert legacy.NotifyFwUpgradeResultDTO().getStatus() is None
+
+
+def test_a_dto_does_not_show_its_values() -> None:
+    dto = filled(legacy.AuthRefreshInDTO(), secret="swordfish")
+
+    assert "swordfish" not in repr(dto)
+
+
+def test_the_settings_come_from_the_file(platform: Platform) -> None:
+    assert legacy.Constant().readConfFile() == ["127.0.0.1", str(platform.port), "app-0001", "s%3cret"]
+
+
+def test_the_settings_may_come_from_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEETBELL_APPLICATION_INI", str(ini(tmp_path / "other.ini", 1)))
+
+    assert legacy.Constant().clientInfo()["platformPort"] == "1"
+
+
+def test_without_a_file_what_was_passed_to_the_login_counts(
+    platform: Platform, certificates: Certificates, tmp_path: Path
+) -> None:
+    info = legacy.Constant().clientInfo()
+    (tmp_path / "resources" / "application.ini").unlink()
+    with pytest.raises(FileNotFoundError, match="CLIENT_INFO"):
+        legacy.Constant().clientInfo()
+
+    sent(platform, lambda: legacy.Authentication().getAuthToken(info))
+    _, call = sent(platform, lambda: legacy.DeviceUpgrade().queryUpgradeTask("op-1", "t-1"))
+
+    assert call.headers["app_key"] == "app-0001"
+
+
+def test_a_certificate_that_does_not_fit_ends_the_call_where_it_is_checked(platform: Platform) -> None:
+    info = {key: value for key, value in legacy.Constant().clientInfo().items() if key != "caFile"}
+
+    with pytest.raises(ConnectionFailed, match="CERTIFICATE"):
+        legacy.Authentication().getAuthToken({**info, "verify": "true"})
+    assert platform.calls == []
+
+
+def test_nothing_is_checked_unless_asked_as_in_the_original_and_that_is_said_once(
+    platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    legacy_platform._warned.clear()
+    info = {key: value for key, value in legacy.Constant().clientInfo().items() if key != "caFile"}
+
+    with caplog.at_level(logging.WARNING):
+        for verify in ("", "false"):
+            sent(platform, lambda: legacy.Authentication().getAuthToken({**info, "verify": verify}))  # noqa: B023
+
+    assert [record.message for record in caplog.records if "not checked" in record.message] == [
+        f"the certificate of 127.0.0.1:{platform.port} is not checked; set caFile in clientInfo to check it"
+    ]

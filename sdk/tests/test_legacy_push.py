@@ -1,0 +1,247 @@
+"""PushMessageReceiver: inherited, run alone and inside Flask."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+
+import flask
+import pytest
+
+from fleetbell_sdk.frameworks.standalone import Server
+from fleetbell_sdk.legacy import PushMessageReceiver, request
+from fleetbell_sdk.legacy.push import HANDLERS
+from fleetbell_sdk.signature import new_secret
+from fleetbell_sdk.testing import post, push_headers, software_result
+from fleetbell_sdk.wire import NotifyType, encode
+
+from .certificates import Certificates
+
+SECRET = new_secret(bytes(range(24)))
+PATH = "/v1.0.0/messageReceiver"
+
+Push = Callable[[bytes, str], tuple[int, str]]
+Seen = list[tuple[str, object]]
+
+
+def recording(seen: Seen) -> PushMessageReceiver:
+    """A subclass that overrides every handler, and writes down which one saw what."""
+
+    def handler(name: str) -> Callable[[PushMessageReceiver], None]:
+        def handle(_self: PushMessageReceiver) -> None:
+            seen.append((name, request.json))
+
+        return handle
+
+    kind = type("Recording", (PushMessageReceiver,), {name: handler(name) for name in HANDLERS.values()})
+    made: PushMessageReceiver = kind()
+    return made
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return []
+
+
+def pushing(server: Server) -> Push:
+    def push(body: bytes, path: str) -> tuple[int, str]:
+        reply = post(f"http://127.0.0.1:{server.port}{path}", body)
+        return reply.status, reply.body.decode()
+
+    return push
+
+
+@pytest.fixture(params=["alone", "flask"])
+def push(request: pytest.FixtureRequest, seen: Seen) -> Iterator[Push]:
+    receiver = recording(seen)
+    if request.param == "alone":
+        with receiver.serve("127.0.0.1", 0, plain_http=True) as server:
+            yield pushing(server)
+        return
+    app = flask.Flask("tests")
+    app.register_blueprint(receiver.blueprint())
+
+    def in_flask(body: bytes, path: str) -> tuple[int, str]:
+        answer = app.test_client().post(path, data=body, content_type="application/json")
+        return answer.status_code, answer.text
+
+    yield in_flask
+
+
+def test_there_is_a_handler_for_each_of_the_eighteen_types() -> None:
+    assert set(HANDLERS) == set(NotifyType)
+    assert len(set(HANDLERS.values())) == 18
+    assert all(name in vars(PushMessageReceiver) for name in HANDLERS.values())
+
+
+@pytest.mark.parametrize(("kind", "handler"), HANDLERS.items())
+def test_each_type_reaches_its_own_handler_with_the_message_in_request_json(
+    push: Push, seen: Seen, kind: str, handler: str
+) -> None:
+    message = {"notifyType": kind, "deviceId": "dev-a"}
+
+    assert push(json.dumps(message).encode(), PATH) == (200, "ok")
+    assert seen == [(handler, message)]
+
+
+def test_the_second_path_of_the_original_is_served_too(push: Push, seen: Seen) -> None:
+    assert push(b'{"notifyType":"commandRsp"}', f"{PATH}/cmd") == (200, "ok")
+    assert len(seen) == 1
+
+
+def test_a_type_that_is_not_known_is_answered_200_with_the_originals_sentence(push: Push, seen: Seen) -> None:
+    assert push(b'{"notifyType":"moonPhaseChanged"}', PATH) == (
+        200,
+        "notifyType doesn't exist or notifyType is not right.",
+    )
+    assert push(b'{"notifyType":[]}', PATH)[0] == 200
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"{}", b"[]", b'"text"', b'{"deviceId":"dev-a","commandId":"c","result":{}}']
+)
+def test_a_message_without_its_type_is_answered_500(push: Push, seen: Seen, body: bytes) -> None:
+    assert push(body, PATH)[0] == 500
+    assert seen == []
+
+
+def test_what_is_no_json_is_answered_400(push: Push) -> None:
+    assert push(b"{", PATH)[0] == 400
+
+
+def test_a_body_without_end_is_not_read(push: Push) -> None:
+    assert push(b"x" * 70_000, PATH)[0] == 413
+
+
+class Broken(PushMessageReceiver):
+    def handleSwUpgradeResult(self) -> None:
+        raise RuntimeError("the password is swordfish")
+
+
+def test_a_handler_that_raises_is_answered_500_without_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    with Broken().serve("127.0.0.1", 0, plain_http=True) as server:
+        status, text = pushing(server)(encode(software_result()), PATH)
+
+    assert status == 500
+    assert "swordfish" not in text
+    assert "swordfish" in caplog.text
+    assert text.rpartition(" ")[2] in caplog.text
+
+
+def test_a_handler_that_is_not_overridden_accepts_the_message() -> None:
+    with Broken().serve("127.0.0.1", 0, plain_http=True) as server:
+        assert pushing(server)(b'{"notifyType":"fwUpgradeResultNotify"}', PATH) == (200, "ok")
+
+
+def test_alone_any_path_is_served(seen: Seen) -> None:
+    with recording(seen).serve("127.0.0.1", 0, plain_http=True) as server:
+        assert pushing(server)(encode(software_result()), "/na/iocm/devNotify/v1.1.0/upgradeSW?x=1")[0] == 200
+    assert len(seen) == 1
+
+
+class Looking(PushMessageReceiver):
+    """Looks at the request the ways an application may."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, object] = {}
+
+    def handleSwUpgradeResult(self) -> None:
+        self.found = {
+            "json": request.json,
+            "get_json": request.get_json(),
+            "data": request.data,
+            "get_data": request.get_data(),
+            "text": request.get_data(as_text=True),
+            "type": request.headers["content-type"],
+            "id": request.headers.get("Webhook-Id"),
+            "none": request.headers.get("X-None", "missing"),
+            "has": "WEBHOOK-ID" in request.headers,
+            "path": request.path,
+            "x": request.args["x"],
+            "method": request.method,
+            "is_json": request.is_json,
+            "from": request.remote_addr,
+        }
+
+
+def test_alone_the_request_is_of_the_same_kind_as_flasks() -> None:
+    body = encode(software_result())
+    headers = push_headers(body, secret=None, webhook_id="n-1")
+    alone, in_flask = Looking(), Looking()
+    app = flask.Flask("tests")
+    app.register_blueprint(in_flask.blueprint())
+
+    with alone.serve("127.0.0.1", 0, plain_http=True) as server:
+        post(f"http://127.0.0.1:{server.port}{PATH}?x=1", body, headers=headers)
+    app.test_client().post(f"{PATH}?x=1", data=body, headers=headers)
+
+    assert alone.found == in_flask.found
+    assert alone.found["get_data"] == body
+    assert alone.found["id"] == "n-1"
+    assert alone.found["none"] == "missing"
+
+
+def test_inside_flask_it_is_flasks_own_request() -> None:
+    forms: list[object] = []
+
+    class Flasky(PushMessageReceiver):
+        def handleSwUpgradeResult(self) -> None:
+            forms.append(request.blueprint)  # type: ignore[attr-defined]
+
+    app = flask.Flask("tests")
+    app.register_blueprint(Flasky().blueprint("pushes"))
+    app.test_client().post(PATH, data=encode(software_result()), content_type="application/json")
+
+    assert forms == ["pushes"]
+
+
+def test_threads_have_a_request_each() -> None:
+    both = threading.Barrier(2)
+    matches: list[bool] = []
+
+    class Meeting(PushMessageReceiver):
+        def handleSwUpgradeResult(self) -> None:
+            before = request.json["deviceId"]
+            both.wait(10)
+            matches.append(request.json["deviceId"] == before)
+
+    with Meeting().serve("127.0.0.1", 0, plain_http=True) as server:
+        push = pushing(server)
+        bodies = [encode(software_result(device_id=name)) for name in ("dev-a", "dev-b")]
+        threads = [threading.Thread(target=push, args=(body, PATH)) for body in bodies]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+
+    assert matches == [True, True]
+
+
+def test_outside_a_handler_there_is_no_request() -> None:
+    with pytest.raises(RuntimeError, match="only while"):
+        _ = request.json
+
+
+def test_signatures_are_checked_when_secrets_are_given(seen: Seen, certificates: Certificates) -> None:
+    body = encode(software_result())
+    app = flask.Flask("tests")
+    app.register_blueprint(recording(seen).blueprint(secrets=[SECRET]))
+
+    with recording(seen).serve(
+        "127.0.0.1", 0, certificates.certfile, certificates.keyfile, secrets=[SECRET.text]
+    ) as server:
+        url = f"https://127.0.0.1:{server.port}{PATH}"
+        statuses = [
+            post(url, body, ca=certificates.trust).status,
+            post(url, body, secret=SECRET, ca=certificates.trust).status,
+            app.test_client().post(PATH, data=body, content_type="application/json").status_code,
+            app.test_client().post(PATH, data=body, headers=push_headers(body, secret=SECRET)).status_code,
+        ]
+
+    assert statuses == [401, 200, 401, 200]
+    assert len(seen) == 2
+
+
+def test_plain_http_must_be_asked_for() -> None:
+    with pytest.raises(ValueError, match="plain_http=True"):
+        PushMessageReceiver().run("127.0.0.1", 0)

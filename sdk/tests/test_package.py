@@ -1,0 +1,66 @@
+"""The package as a whole: its names, and what importing it costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+import fleetbell_sdk
+
+QUIET = """
+import sys
+before = set(sys.modules)
+{imports}
+print(" ".join(sorted(set(sys.modules) - before)))
+"""
+
+
+def loaded_by(imports: str) -> set[str]:
+    """The modules that a fresh interpreter loads for ``imports``."""
+    command = [sys.executable, "-c", QUIET.format(imports=imports)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize("name", fleetbell_sdk.__all__)
+def test_every_name_the_package_offers_is_there(name: str) -> None:
+    assert getattr(fleetbell_sdk, name) is not None
+
+
+def test_a_name_it_does_not_offer_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = fleetbell_sdk.nothing_like_it
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import fleetbell_sdk",
+        "import fleetbell_sdk.wire, fleetbell_sdk.signature",
+        "from fleetbell_sdk import Receiver, SoftwareResult",
+        "from fleetbell_sdk.frameworks.standalone import serve",
+    ],
+)
+def test_a_receiver_loads_no_other_package(imports: str) -> None:
+    third_party = loaded_by(imports) - set(sys.stdlib_module_names)
+
+    assert {name for name in third_party if not name.startswith("_")} == {"fleetbell_sdk"}
+
+
+def test_wire_and_signature_stand_alone() -> None:
+    names = {
+        name
+        for name in subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                QUIET.format(imports="import fleetbell_sdk.wire, fleetbell_sdk.signature"),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+        if name.startswith("fleetbell_sdk.")
+    }
+
+    assert names == {"fleetbell_sdk.wire", "fleetbell_sdk.signature"}
