@@ -1,14 +1,14 @@
 """How fast notifications go from ``Progress.record`` to a recorded 2xx, beside the raw rate of the transport.
 
 One process does both in turn: it posts signed messages without any store, then it takes the same number of
-notifications all the way: report, state machine, SQLite with ``synchronous=FULL``, signed HTTPS POST, recorded answer.
+notifications all the way: report, state machine, SQLite with ``synchronous=FULL``, signed HTTPS POST,
+recorded answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import resource
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ async def run(url: str, ca_pem: str, *, devices: int, reporting: int) -> raw_pos
         wall, cpu = time.perf_counter(), _cpu_s()
         left = iter(action_ids)
         await asyncio.gather(*(_tell(progress, left) for _ in range(reporting)))
-        while store.reading.deliveries_waiting():
+        while store.reading.deliveries_waiting():  # noqa: ASYNC110 - the store is asked, nobody tells
             await asyncio.sleep(0.02)
         wall, cpu = time.perf_counter() - wall, _cpu_s() - cpu
         await dispatcher.stop(wait_s=1.0)
@@ -102,17 +102,3 @@ def pairs(*, count: int, devices: int, reporting: int, http2: bool) -> list[Pair
             delivered = uvloop.run(run(target.url, target.ca_pem, devices=devices, reporting=reporting))
             found.append(Pair(raw, delivered))
     return found
-
-
-def main(count: int = 5, devices: int = 4000, reporting: int = 256) -> None:
-    """Print the pairs and their medians."""
-    for http2 in (False, True):
-        print(f"HTTP/{2 if http2 else 1.1}: signed HTTPS, SQLite WAL synchronous=FULL, fan-out 1, {devices} devices, {reporting} reporting")
-        found = pairs(count=count, devices=devices, reporting=reporting, http2=http2)
-        for pair in found:
-            print(f"  raw {pair.raw.posts_per_s:7.0f}/s {pair.raw.cpu_s_per_1000:.3f}   delivered {pair.delivered.posts_per_s:7.0f}/s {pair.delivered.cpu_s_per_1000:.3f}   ratio {pair.rate_ratio:.2f}  cpu {pair.cpu_ratio:.2f}")
-        print(f"  median ratio {statistics.median(p.rate_ratio for p in found):.2f} cpu {statistics.median(p.cpu_ratio for p in found):.2f}")
-
-
-if __name__ == "__main__":
-    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 
 from fleetbell.domain.application import Application, CallbackCa, Rotating
 from fleetbell.domain.device import Device
@@ -17,8 +18,10 @@ APPLICATION_ID = "bench"
 CHUNK = 256  # devices in one task
 
 
-async def fill(store: Store, *, devices: int, url: str | None, ca_pem: str = "", at_ms: int = 0) -> list[int]:
-    """One application, subscribed to all types at ``url``, with a software task open for each device.
+async def fill(
+    store: Store, *, devices: int, url: str | None, ca_pem: str = "", at_ms: int = 0, tasks: bool = True
+) -> list[int]:
+    """One application, subscribed to all types at ``url``, with devices and (``tasks``) an upgrade for each.
 
     The action ids of the attempts, one a device.
     """
@@ -26,7 +29,9 @@ async def fill(store: Store, *, devices: int, url: str | None, ca_pem: str = "",
     action_ids: list[int] = []
     for first in range(0, devices, CHUNK):
         numbers = range(first, min(devices, first + CHUNK))
-        action_ids += await store.write(lambda tx, numbers=numbers: _add_devices(tx, numbers, at_ms))
+        await store.write(partial(_add_devices, numbers=numbers, at_ms=at_ms))
+        if tasks:
+            action_ids += await store.write(partial(_add_task, numbers=numbers, at_ms=at_ms))
     return action_ids
 
 
@@ -78,7 +83,7 @@ def _add_application(tx: Transaction, url: str | None, ca_pem: str, at_ms: int) 
             )
 
 
-def _add_devices(tx: Transaction, numbers: range, at_ms: int) -> list[int]:
+def _add_devices(tx: Transaction, *, numbers: range, at_ms: int) -> None:
     for number in numbers:
         tx.add_device(
             Device(
@@ -89,8 +94,12 @@ def _add_devices(tx: Transaction, numbers: range, at_ms: int) -> list[int]:
                 modified_at_ms=at_ms,
                 target_token=f"token-{number}",
                 sw_version="V1",
+                attributes_wanted=False,
             )
         )
+
+
+def _add_task(tx: Transaction, *, numbers: range, at_ms: int) -> list[int]:
     device_ids = tuple(f"dev-{number:024x}" for number in numbers)
     task = UpgradeTask(
         operation_id=f"op-{numbers.start:024x}",
@@ -103,7 +112,9 @@ def _add_devices(tx: Transaction, numbers: range, at_ms: int) -> list[int]:
         status=TaskStatus.WAIT,
         created_at_ms=at_ms,
     )
-    shares = [(f"sop-{number:024x}", device_id) for number, device_id in zip(numbers, device_ids, strict=True)]
+    shares = [
+        (f"sop-{number:024x}", device_id) for number, device_id in zip(numbers, device_ids, strict=True)
+    ]
     attempts = tx.add_task(task, shares)
     tx.occupy_devices(attempts)
     return [attempt.action_id for attempt in attempts]

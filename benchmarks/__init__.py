@@ -1,0 +1,1 @@
+"""Speed and size, measured by commands that anyone can run: ``scripts/bench``."""
