@@ -1,0 +1,125 @@
+"""Registering, finding and deleting devices."""
+
+from typing import Any
+
+import pytest
+
+from fleetbell.domain.device import Product
+from fleetbell.errors import ApplicationUnknown, DeviceBusy, DeviceUnknown, InputInvalid, NodeIdTaken
+from fleetbell.ports.store import Page
+from fleetbell.services.device import NewDevice
+from server.tests.services.house import House
+
+
+async def test_a_device_is_found_as_it_was_registered(house: House) -> None:
+    await house.application()
+    new = NewDevice(
+        node_id="meter-1",
+        name="Meter in the hall",
+        product=Product("Acme", "WaterMeter", "WM10"),
+        manufacturer_id="acme",
+        protocol_type="DDI",
+        verify_code="v-1",
+        psk="00ff00ff",
+        timeout_s=180,
+        target_token="t-1",
+    )
+
+    device = await house.devices.register("app-1", new)
+
+    assert house.devices.get("app-1", device.device_id) == device
+    assert (device.node_id, device.verify_code, device.psk, device.timeout_s, device.target_token) == (
+        "meter-1",
+        "v-1",
+        "00ff00ff",
+        180,
+        "t-1",
+    )
+    assert device.product == new.product
+    assert device.created_at_ms == house.clock.now_ms()
+
+
+async def test_what_a_registration_leaves_out_is_made(house: House) -> None:
+    await house.application()
+
+    device = await house.device()
+
+    assert len(device.verify_code) == 16
+    assert device.psk is not None
+    assert len(device.psk) == 32
+    assert device.target_token is None
+
+
+async def test_a_node_id_is_taken_once_in_an_application(house: House) -> None:
+    await house.application()
+    await house.application("app-2")
+    await house.device("meter-1")
+
+    with pytest.raises(NodeIdTaken):
+        await house.device("meter-1")
+    await house.device("meter-1", application_id="app-2")
+
+
+async def test_a_device_needs_an_application(house: House) -> None:
+    with pytest.raises(ApplicationUnknown):
+        await house.device(application_id="app-9")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"node_id": ""},
+        {"node_id": "x" * 257},
+        {"node_id": "a\x00b"},
+        {"name": "x" * 257},
+        {"product": Product("x" * 257)},
+        {"psk": "00ff00f"},
+        {"psk": "not hexadecimal!"},
+        {"psk": "0" * 33},
+        {"timeout_s": -1},
+        {"timeout_s": 2**31},
+        {"target_token": ""},
+        {"target_token": "a b"},
+        {"target_token": "x" * 129},
+    ],
+)
+def test_a_field_that_cannot_be_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(InputInvalid):
+        NewDevice(**{"node_id": "meter-1", **fields})
+
+
+async def test_a_device_of_another_application_is_unknown(house: House) -> None:
+    await house.application()
+    await house.application("app-2")
+    device = await house.device()
+
+    with pytest.raises(DeviceUnknown):
+        house.devices.get("app-2", device.device_id)
+    with pytest.raises(DeviceUnknown):
+        await house.devices.delete("app-2", device.device_id)
+    assert house.devices.list("app-2", Page()).total == 0
+
+
+async def test_devices_are_listed_by_application_or_all(house: House) -> None:
+    await house.application()
+    await house.application("app-2")
+    first, second = await house.device("meter-1"), await house.device("meter-2")
+    other = await house.device("meter-3", application_id="app-2")
+
+    assert house.devices.list("app-1", Page(1, 1)).rows == (second,)
+    assert house.devices.list("app-1", Page(1, 1)).total == 2
+    assert house.devices.list(None, Page()).rows == (first, second, other)
+
+
+async def test_a_device_is_not_deleted_while_a_task_works_on_it(house: House) -> None:
+    await house.application()
+    device, package = await house.device(), await house.package()
+    task = await house.tasks.create("app-1", package.kind, package.file_id, [device.device_id])
+
+    with pytest.raises(DeviceBusy):
+        await house.devices.delete("app-1", device.device_id)
+    await house.tasks.stop("app-1", task.operation_id)
+    await house.devices.delete("app-1", device.device_id)
+
+    with pytest.raises(DeviceUnknown):
+        house.devices.get("app-1", device.device_id)
