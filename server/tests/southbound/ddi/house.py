@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -166,13 +166,13 @@ class House:
         node: str = NODE,
         authorization: str | None = f"TargetToken {TOKEN}",
         door: ASGIApp | None = None,
-        **headers: str,
+        headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Ask as the device does; ``path`` is below its own address, or with a slash in front absolute."""
         sent = [(b"host", HOST)]
         if authorization is not None:
             sent.append((b"authorization", authorization.encode("latin-1")))
-        sent += [(key.replace("_", "-").encode(), value.encode()) for key, value in headers.items()]
+        sent += [(key.encode(), value.encode("latin-1")) for key, value in (headers or {}).items()]
         below = f"/{tenant}/controller/v1/{node}" + (f"/{path}" if path else "")
         target, _, query = (path if path.startswith("/") else below).partition("?")
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()

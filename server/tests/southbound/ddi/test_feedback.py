@@ -140,7 +140,7 @@ async def test_cbor_is_not_read(house: House) -> None:
     action_id = await house.offer()
 
     reply = await house.ask(
-        "POST", f"deploymentBase/{action_id}/feedback", b"\xa0", content_type="application/cbor"
+        "POST", f"deploymentBase/{action_id}/feedback", b"\xa0", headers={"content-type": "application/cbor"}
     )
 
     assert reply.status == 415

@@ -161,9 +161,9 @@ async def test_a_cancel_goes_before_the_next_offer_and_what_is_installed_stays_i
 
 async def test_a_poll_that_would_say_the_same_again_says_304(house: House) -> None:
     first = await house.ask("GET")
-    same = await house.ask("GET", if_none_match=first.headers["etag"])
+    same = await house.ask("GET", headers={"if-none-match": first.headers["etag"]})
     await house.offer()
-    other = await house.ask("GET", if_none_match=first.headers["etag"])
+    other = await house.ask("GET", headers={"if-none-match": first.headers["etag"]})
 
     assert (same.status, same.body, same.headers["etag"]) == (304, b"", first.headers["etag"])
     assert other.status == 200
@@ -180,7 +180,7 @@ async def test_a_poll_that_would_say_the_same_again_says_304(house: House) -> No
     ],
 )
 async def test_the_client_chooses_the_name_of_json(house: House, accept: str, content_type: str) -> None:
-    assert (await house.ask("GET", accept=accept)).headers["content-type"] == content_type
+    assert (await house.ask("GET", headers={"accept": accept})).headers["content-type"] == content_type
 
 
 async def test_the_last_contact_is_written_with_the_next_flush(house: House) -> None:

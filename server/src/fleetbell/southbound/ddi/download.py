@@ -78,9 +78,9 @@ class Downloads:
         return None
 
     def _module(self, device: Device, module_id: int) -> _Module:
-        """A module that the device is offered or has installed; not one whose offer is being taken back."""
+        """A module that the device is offered or has installed; one whose offer is taken back is neither."""
         for action_id in (device.action_id, device.installed_action_id):
-            if action_id is None or action_id == device.cancel_action_id:
+            if action_id is None:
                 continue
             with contextlib.suppress(ActionUnknown):
                 package = package_of(self._reading, attempt_of(self._reading, device, action_id))

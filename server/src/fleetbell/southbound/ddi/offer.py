@@ -50,7 +50,7 @@ class Offers:
 
     async def deployment(self, request: Request, device: Device, action_id: int) -> Answer:
         """The current offer. Reading it begins a waiting sub task, of which nobody is told."""
-        if device.action_id != action_id or device.cancel_action_id == action_id:
+        if device.action_id != action_id:
             raise ActionUnknown(f"the device has no offer {action_id} now; poll for the current one")
         attempt = attempt_of(self._reading, device, action_id)
         package = package_of(self._reading, attempt)
