@@ -66,7 +66,7 @@ class Device:
             return await self._give_up(links.cancel_action.href)
         if links.config_data is not None:
             body = {"mode": "merge", "data": self._attributes}
-            return await self.line.send("PUT", links.config_data.href, body) == 200
+            return (await self.line.send("PUT", links.config_data.href, body)).status == 200
         if links.deployment_base is not None:
             return await self._upgrade(links.deployment_base.href)
         return False
@@ -99,7 +99,7 @@ class Device:
         if offer is None:
             return False
         action_id = offer.cancel_action.stop_id
-        status = await self.line.send("POST", f"{href}/feedback", feedback(offer.id, "closed", "success"))
+        closed = await self.line.send("POST", f"{href}/feedback", feedback(offer.id, "closed", "success"))
         self.ended.add(action_id)
-        self._ledger.note(self.node_id, Did.CANCELED, action_id=action_id, detail=f"answered {status}")
+        self._ledger.note(self.node_id, Did.CANCELED, action_id=action_id, detail=f"answered {closed.status}")
         return True

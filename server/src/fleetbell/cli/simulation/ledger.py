@@ -44,6 +44,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     did: Did
     tick_ns: int
     at_ms: int
+    sent_ns: int = 0  # when the report was sent, by the same clock; 0 for what is no report
     action_id: str = ""
     version: str = ""  # what the action installs
     detail: str = ""
@@ -56,7 +57,16 @@ class Ledger:
         self._file = None if path is None else path.open("ab", buffering=0)
         self._encode = msgspec.json.Encoder().encode
 
-    def note(self, node_id: str, did: Did, *, action_id: str, version: str = "", detail: str = "") -> None:
+    def note(
+        self,
+        node_id: str,
+        did: Did,
+        *,
+        action_id: str,
+        version: str = "",
+        detail: str = "",
+        sent_ns: int = 0,
+    ) -> None:
         if self._file is None:
             return
         event = Event(
@@ -67,6 +77,7 @@ class Ledger:
             action_id=action_id,
             version=version,
             detail=detail,
+            sent_ns=sent_ns,
         )
         self._file.write(self._encode(event) + b"\n")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from random import Random
 from typing import Final, TypeVar
 
@@ -18,6 +20,14 @@ TRANSIENT: Final = frozenset({401, 408, 425, 429, 500, 502, 503, 504})
 
 CHUNK_BYTES: Final = 16_384
 NO_ANSWER: Final = (aiohttp.ClientError, TimeoutError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer that counts, and when the request that it answers was sent (monotonic clock)."""
+
+    status: int
+    sent_ns: int
 
 
 class Line:
@@ -42,16 +52,17 @@ class Line:
         except NO_ANSWER:
             return None
 
-    async def send(self, method: str, url: str, body: Mapping[str, object]) -> int:
-        """Send until there is an answer that counts; its status."""
+    async def send(self, method: str, url: str, body: Mapping[str, object]) -> Answered:
+        """Send until there is an answer that counts."""
         while True:
             wait_s = 0.0
+            sent_ns = time.monotonic_ns()
             try:
                 async with self._session.request(method, url, json=body, headers=self._headers) as response:
                     await response.read()
                     self.refused = None if response.status == 200 else response.status
                     if response.status not in TRANSIENT:
-                        return response.status
+                        return Answered(response.status, sent_ns)
                     wait_s = _retry_after_s(response.headers)
             except NO_ANSWER:
                 pass

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fleetbell.cli.simulation.ledger import Did, Ledger
-from fleetbell.cli.simulation.line import Line
+from fleetbell.cli.simulation.line import Answered, Line
 from fleetbell.cli.simulation.wire import Artifact, Chunk
 
 
@@ -97,10 +97,10 @@ class Upgrade:
                 return await self._close(5, f"{found[0]} bytes with SHA-256 {found[1]} came")
         if failure is Failure.DAMAGED:
             return await self._close(failure.code, failure.words)
-        status = await self._report(feedback(self._action_id, "proceeding", "none"))
-        if status != 200:
-            return self._note(Did.GONE, f"proceeding was answered {status}")
-        self._note(Did.UPDATING)
+        answered = await self._report(feedback(self._action_id, "proceeding", "none"))
+        if answered.status != 200:
+            return self._note(Did.GONE, f"proceeding was answered {answered.status}")
+        self._note(Did.UPDATING, sent_ns=answered.sent_ns)
         self._power(PowerCut.UPDATING)
         await asyncio.sleep(self._manners.install_s)
         if failure is not None:
@@ -127,25 +127,31 @@ class Upgrade:
 
     async def _close(self, code: int = 0, words: str = "") -> Did:
         finished = "failure" if code else "success"
-        status = await self._report(feedback(self._action_id, "closed", finished, code=code, words=words))
-        if status != 200:
-            return self._note(Did.GONE, f"closed was answered {status}")
-        return self._note(Did.FAILURE if code else Did.SUCCESS, words)
+        report = feedback(self._action_id, "closed", finished, code=code, words=words)
+        answered = await self._report(report)
+        if answered.status != 200:
+            return self._note(Did.GONE, f"closed was answered {answered.status}")
+        return self._note(Did.FAILURE if code else Did.SUCCESS, words, sent_ns=answered.sent_ns)
 
-    async def _report(self, body: Mapping[str, object]) -> int:
-        status = await self._line.send("POST", self._feedback, body)
+    async def _report(self, body: Mapping[str, object]) -> Answered:
+        answered = await self._line.send("POST", self._feedback, body)
         if self._fate.twice:
             await self._line.send("POST", self._feedback, body)
-        return status
+        return answered
 
     def _power(self, at: PowerCut) -> None:
         if self._fate.power_cut is at:
             self._note(Did.POWER_LOST, at.name.lower())
             raise PowerLost
 
-    def _note(self, did: Did, detail: str = "") -> Did:
+    def _note(self, did: Did, detail: str = "", *, sent_ns: int = 0) -> Did:
         self._ledger.note(
-            self._node_id, did, action_id=self._action_id, version=self._chunk.version, detail=detail
+            self._node_id,
+            did,
+            action_id=self._action_id,
+            version=self._chunk.version,
+            detail=detail,
+            sent_ns=sent_ns,
         )
         return did
 
