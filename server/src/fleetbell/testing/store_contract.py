@@ -1159,6 +1159,22 @@ class LanesContract:
         assert (following.body, following.attempt) == ("b", 1)
         assert following.fence > again.fence
 
+    async def test_a_head_knows_how_often_its_message_was_refused(self, store: Store) -> None:
+        [endpoint_id] = await subscribe(store, URL)
+        [head] = (await push(store, "a", "b", take=yes)).heads
+        seen = [(head.attempt, head.refusals)]
+        for refused in (True, False, True):
+            await settle(store, Settlement(head, Again(START_MS, refused)))
+            [head] = await claim(store, endpoint_id)
+            seen.append((head.attempt, head.refusals))
+
+        assert seen == [(1, 0), (2, 1), (3, 1), (4, 2)]
+        await store.write(lambda tx: tx.release_claims())
+        [head] = await claim(store, endpoint_id)
+        assert (head.attempt, head.refusals) == (5, 2)
+        [following] = (await deliver(store, head)).heads
+        assert (following.body, following.attempt, following.refusals) == ("b", 1, 0)
+
     async def test_a_waiting_lane_delays_only_itself(self, store: Store) -> None:
         [endpoint_id] = await subscribe(store, URL)
         [head] = (await push(store, "a", take=yes)).heads
@@ -1364,8 +1380,9 @@ class UnsubscribeContract:
         await push(store, "result 2", notify_type=RESULT)
         gone = [a_subscription(STATE_CHANGE, URL), a_subscription(RESULT, URL)]
 
-        await store.write(lambda tx: tx.delete_subscriptions(gone, at_ms=START_MS))
+        over = await store.write(lambda tx: tx.delete_subscriptions(gone, at_ms=START_MS))
 
+        assert over == HandOver()
         assert store.reading.subscriptions("app-1", ALL).rows == (a_subscription(url=OTHER_URL),)
         assert await claim(store, first) == []
         assert bodies(await claim(store, second)) == ["state 1"]

@@ -1,0 +1,527 @@
+"""A store beside the store in memory: the same commands to both, and the same answers expected.
+
+For an adapter's test module::
+
+    def test_it_agrees_with_the_store_in_memory(tmp_path_factory):
+        agree_with_memory(lambda: SqliteStore.open(tmp_path_factory.mktemp("store") / "fleetbell.db"))
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import msgspec
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from fleetbell.adapters.memory.store import MemoryStore
+from fleetbell.domain.delivery import DELIVERED, Again, Dead, DeadReason, Head, Settlement, Verdict
+from fleetbell.domain.notification import Notification, notification
+from fleetbell.domain.subtask import (
+    Attempt,
+    Ended,
+    Reached,
+    Report,
+    SubTaskStatus,
+    UpgradeKind,
+    UpgradeState,
+    failed_by_platform,
+    failed_on_device,
+    stopped,
+    succeeded,
+)
+from fleetbell.domain.task import Tally, TaskStatus
+from fleetbell.errors import DomainError
+from fleetbell.ports.store import AttemptEnd, HandOver, Note, Page, Reading, Store, Take, Transaction
+from fleetbell.testing.clock import PretendClock
+from fleetbell.testing.makers import (
+    RESULT,
+    STATE_CHANGE,
+    a_device,
+    a_notification,
+    a_package,
+    a_subscription,
+    a_task,
+    a_token,
+    an_application,
+    shares_of,
+)
+
+APPS = ("app-1", "app-2")
+DEVICES = ("dev-1", "dev-2", "dev-3")
+URLS = ("https://a.example:1/a", "https://b.example:2/b")
+ALL = Page(0, 10_000)
+NOTES_MOST = 2
+LATE = 5  # the index that stands for any attempt, be it ended
+
+applications = st.sampled_from(APPS)
+devices = st.sampled_from(DEVICES)
+kinds = st.sampled_from(UpgradeKind)
+pages = st.builds(Page, st.integers(0, 2), st.integers(1, 3))
+takes = st.sampled_from(("none", "all", "first"))
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+reports: st.SearchStrategy[Report] = st.one_of(
+    st.sampled_from(UpgradeState).filter(bool).map(Reached),
+    st.builds(succeeded),
+    st.builds(stopped),
+    st.builds(failed_by_platform, texts),
+    st.builds(failed_on_device, texts, texts, st.none() | texts),
+)
+indexes = st.integers(0, 5)
+types = st.sampled_from((STATE_CHANGE, RESULT))
+seldom = st.integers(0, 5).map(lambda draw: draw == 5)
+
+
+class _GivenUp(Exception):
+    """A work of the model that fails at its end, to be taken back."""
+
+
+class _Side:
+    """One store, and the heads that its sender holds."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.heads: list[Head] = []
+
+    def took(self, over: HandOver, tx: Transaction) -> object:
+        """Keep what was handed over; what can be compared of it."""
+        self.heads += over.heads
+        return [_seen(head, tx) for head in over.heads], sorted(_url(one, tx) for one in over.left)
+
+
+def _url(endpoint_id: int, tx: Transaction) -> str:
+    endpoint = tx.endpoint(endpoint_id)
+    return "gone" if endpoint is None else f"{endpoint.application_id} {endpoint.url}"
+
+
+def _seen(head: Head, tx: Transaction) -> object:
+    """A head without the numbers that each store gives by itself."""
+    url = _url(head.endpoint_id, tx)
+    return url, head.sequence, head.attempt, head.skipped, head.made_at_ms, head.body, head.refusals
+
+
+def _taking(how: str, tx: Transaction) -> Take:
+    """A sender that takes no head, every head, or those of the first URL."""
+    if how == "first":
+        return lambda endpoint_id: _url(endpoint_id, tx).endswith(URLS[0])
+    return lambda _endpoint_id: how == "all"
+
+
+class _TwoStores(RuleBasedStateMachine):
+    """What the models share. ``open_store`` is set by :func:`agree_with_memory`."""
+
+    open_store: Callable[[], Store]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.clock = PretendClock()
+        self.number = 0  # of the last thing that was made
+
+    @initialize()
+    def open_both(self) -> None:
+        self.sides = (_Side(MemoryStore()), _Side(self.runner.run(self._open())))
+        self.change(self.furnish)
+
+    def furnish(self, tx: Transaction) -> None:
+        """What both stores have at the beginning."""
+        for application_id in APPS:
+            tx.add_application(an_application(application_id))
+
+    async def _open(self) -> Store:
+        return type(self).open_store()
+
+    def teardown(self) -> None:
+        for side in getattr(self, "sides", ()):
+            self.runner.run(side.store.close())
+        self.runner.close()
+
+    def both(self, work: Callable[[_Side, Transaction], object], *, give_up: bool = False) -> None:
+        """Run ``work`` on both; they must answer or refuse alike."""
+        one, other = (self.runner.run(self._answer(side, work, give_up=give_up)) for side in self.sides)
+        assert one == other
+
+    def change(self, work: Callable[[Transaction], object], *, give_up: bool = False) -> None:
+        """As :meth:`both`, for a work that hands nothing to a sender."""
+        self.both(lambda _side, tx: work(tx), give_up=give_up)
+
+    async def _answer(
+        self, side: _Side, work: Callable[[_Side, Transaction], object], *, give_up: bool
+    ) -> object:
+        def in_transaction(tx: Transaction) -> object:
+            answer = work(side, tx)
+            if give_up:
+                raise _GivenUp
+            return answer
+
+        held = list(side.heads)
+        try:
+            return await side.store.write(in_transaction)
+        except (DomainError, _GivenUp) as error:
+            side.heads = held
+            return type(error)
+
+    def new(self, kind: str) -> str:
+        self.number += 1
+        return f"{kind}-{self.number}"
+
+    @rule(ms=st.integers(0, 5000))
+    def time_passes(self, ms: int) -> None:
+        self.clock.advance(ms)
+
+    @invariant()
+    def both_tell_the_same(self) -> None:
+        one, other = (_told(side.store.reading) for side in self.sides)
+        assert one == other
+
+    @invariant()
+    def the_books_are_right(self) -> None:
+        for side in self.sides:
+            _check_books(side.store.reading)
+
+
+class BooksModel(_TwoStores):
+    """Applications, devices, packages, tasks and what is reported of them, in any order."""
+
+    def furnish(self, tx: Transaction) -> None:
+        super().furnish(tx)
+        for device_id in DEVICES:
+            tx.add_device(a_device(device_id))
+        tx.add_subscription(a_subscription(STATE_CHANGE, URLS[0]))
+
+    @rule(app=applications, tenant=st.sampled_from([None, "t", "u"]), give_up=seldom)
+    def add_application(self, app: str, tenant: str | None, give_up: bool) -> None:
+        made = an_application(app, ddi_tenant=tenant)
+        self.change(lambda tx: tx.add_application(made), give_up=give_up)
+
+    @rule(app=applications)
+    def delete_application(self, app: str) -> None:
+        self.change(lambda tx: tx.delete_application(app))
+
+    @rule(app=applications, token=st.sampled_from("abc"), wait_ms=st.integers(0, 3000))
+    def replace_a_token(self, app: str, token: str, wait_ms: int) -> None:
+        made = a_token(token, application_id=app, expires_at_ms=self.clock.now_ms() + wait_ms)
+
+        def work(tx: Transaction) -> object:
+            tx.delete_token(made.token_digest)
+            tx.add_tokens([made])
+            return tx.delete_expired_tokens(at_ms=self.clock.now_ms())
+
+        self.change(work)
+
+    @rule(device_id=devices, app=applications, node=st.sampled_from("mn"), give_up=seldom)
+    def add_device(self, device_id: str, app: str, node: str, give_up: bool) -> None:
+        made = a_device(device_id, application_id=app, node_id=node)
+
+        def work(tx: Transaction) -> None:
+            if tx.device(device_id) is None:
+                tx.add_device(made)
+
+        self.change(work, give_up=give_up)
+
+    @rule(device_id=devices, name=texts, attributes=st.dictionaries(texts, texts, max_size=2))
+    def save_device(self, device_id: str, name: str, attributes: dict[str, str]) -> None:
+        made = a_device(device_id, node_id=device_id, name=name, attributes=attributes, sw_version=name)
+        self.change(lambda tx: tx.save_device(made))
+
+    @rule(contacts=st.dictionaries(devices, st.integers(0, 10)))
+    def touch_devices(self, contacts: dict[str, int]) -> None:
+        self.change(lambda tx: tx.touch_devices(contacts))
+
+    @rule(device_id=devices)
+    def delete_device(self, device_id: str) -> None:
+        self.change(lambda tx: tx.delete_device(device_id))
+
+    @rule(app=applications, kind=kinds, version=st.sampled_from(["1", "2"]))
+    def add_package(self, app: str, kind: UpgradeKind, version: str) -> None:
+        made = a_package(self.new("pkg"), application_id=app, kind=kind, version=version)
+        self.change(lambda tx: tx.add_package(made).file_id)
+
+    @rule(index=indexes)
+    def delete_package(self, index: int) -> None:
+        def work(tx: Transaction) -> None:
+            packages = tx.packages(None, ALL).rows
+            if packages:
+                tx.delete_package(packages[index % len(packages)].file_id)
+
+        self.change(work)
+
+    @rule(
+        app=applications,
+        kind=kinds,
+        device_ids=st.lists(devices, min_size=1, unique=True),
+        index=indexes,
+        occupy=st.booleans(),
+        give_up=seldom,
+    )
+    def add_task(
+        self, app: str, kind: UpgradeKind, device_ids: list[str], index: int, occupy: bool, give_up: bool
+    ) -> None:
+        operation_id = self.new("op")
+
+        def work(tx: Transaction) -> object:
+            packages = tx.packages(app, ALL).rows
+            file_id = packages[index % len(packages)].file_id if packages else "none"
+            task = a_task(operation_id, application_id=app, kind=kind, device_ids=device_ids, file_id=file_id)
+            attempts = tx.add_task(task, shares_of(task))
+            if occupy:
+                tx.occupy_devices(attempts)
+            return [_without_number(attempt) for attempt in attempts]
+
+        self.change(work, give_up=give_up)
+
+    @rule(index=indexes, cancel=st.booleans())
+    def release_device(self, index: int, cancel: bool) -> None:
+        def work(tx: Transaction) -> None:
+            tx.release_devices(_attempts(tx)[index : index + 1], cancel=cancel)
+
+        self.change(work)
+
+    @rule(told=st.lists(st.tuples(indexes, reports), min_size=1, max_size=4), how=takes, give_up=seldom)
+    def report(self, told: list[tuple[int, Report]], how: str, give_up: bool) -> None:
+        """Reports that arrive together: states, ends, notifications and notes in one work."""
+        at_ms = self.clock.now_ms()
+
+        def work(side: _Side, tx: Transaction) -> object:
+            moved, ends, news, notes = _moved(_attempts(tx), told, at_ms)
+            tx.save_attempts(moved, ends)
+            tx.add_notes(notes, most=NOTES_MOST)
+            return side.took(tx.add_notifications(news, take=_taking(how, tx), at_ms=at_ms), tx)
+
+        self.both(work, give_up=give_up)
+
+    @rule(app=st.none() | applications, page=pages, kind=st.none() | kinds, device_id=st.none() | devices)
+    def both_list_the_same(
+        self, app: str | None, page: Page, kind: UpgradeKind | None, device_id: str | None
+    ) -> None:
+        def listed(reading: Reading) -> object:
+            return (
+                [(one.device_id, one.sw_version) for one in reading.devices(app, page).rows],
+                [one.file_id for one in reading.packages(app, page, kind=kind, version="1").rows],
+                reading.tasks(app, page, kind=kind, device_id=device_id, model=""),
+                [
+                    reading.tasks(app, page, status=status, device_id=device_id, kind=kind)
+                    for status in TaskStatus
+                ],
+                reading.subscriptions(app or APPS[0], page, notify_type=RESULT),
+            )
+
+        one, other = (listed(side.store.reading) for side in self.sides)
+        assert one == other
+
+
+class LanesModel(_TwoStores):
+    """Subscriptions, notifications, claims and settlements, in any order."""
+
+    def furnish(self, tx: Transaction) -> None:
+        super().furnish(tx)
+        for notify_type in (STATE_CHANGE, RESULT):
+            tx.add_subscription(a_subscription(notify_type, URLS[0]))
+
+    @rule(said=st.lists(st.tuples(devices, types, texts), min_size=1, max_size=5), how=takes, give_up=seldom)
+    def push(self, said: list[tuple[str, str, str]], how: str, give_up: bool) -> None:
+        at_ms = self.clock.now_ms()
+        made = [
+            a_notification(body, device_id=device_id, notify_type=notify_type, made_at_ms=at_ms)
+            for device_id, notify_type, body in said
+        ]
+
+        def work(side: _Side, tx: Transaction) -> object:
+            return side.took(tx.add_notifications(made, take=_taking(how, tx), at_ms=at_ms), tx)
+
+        self.both(work, give_up=give_up)
+
+    @rule(url=st.sampled_from(URLS), notify_type=types)
+    def subscribe(self, url: str, notify_type: str) -> None:
+        made = a_subscription(notify_type, url)
+        self.change(lambda tx: tx.add_subscription(made))
+
+    @rule(chosen=st.lists(indexes, min_size=1, max_size=2), give_up=seldom)
+    def unsubscribe(self, chosen: list[int], give_up: bool) -> None:
+        def work(side: _Side, tx: Transaction) -> object:
+            rows = tx.subscriptions(APPS[0], ALL).rows
+            gone = [rows[index % len(rows)] for index in chosen] if rows else []
+            return side.took(tx.delete_subscriptions(gone, at_ms=self.clock.now_ms()), tx)
+
+        self.both(work, give_up=give_up)
+
+    @rule(index=indexes, most=st.integers(1, 3), give_up=seldom)
+    def claim(self, index: int, most: int, give_up: bool) -> None:
+        def work(side: _Side, tx: Transaction) -> object:
+            endpoints = tx.endpoints()
+            if not endpoints:
+                return None
+            endpoint_id = endpoints[index % len(endpoints)].endpoint_id
+            heads = tx.claim(endpoint_id, at_ms=self.clock.now_ms(), most=most)
+            return side.took(HandOver(_by_lane(heads)), tx)
+
+        self.both(work, give_up=give_up)
+
+    @precondition(lambda self: self.sides[0].heads)
+    @rule(
+        settled=st.lists(
+            st.tuples(
+                indexes,
+                st.sampled_from([DELIVERED, Dead(DeadReason.REFUSED), Dead(DeadReason.UNREACHABLE)])
+                | st.builds(Again, st.integers(0, 5000), st.booleans()),
+            ),
+            min_size=1,
+            max_size=4,
+        ),
+        how=takes,
+        give_up=seldom,
+    )
+    def settle(self, settled: list[tuple[int, Verdict]], how: str, give_up: bool) -> None:
+        """Verdicts about heads that are claimed, or were once."""
+        at_ms = self.clock.now_ms()
+
+        def work(side: _Side, tx: Transaction) -> object:
+            made = [
+                Settlement(side.heads[-1 - index % len(side.heads)], _due_from(verdict, at_ms))
+                for index, verdict in settled
+            ]
+            return side.took(tx.settle(made, take=_taking(how, tx), at_ms=at_ms), tx)
+
+        self.both(work, give_up=give_up)
+
+    @rule()
+    def release_claims(self) -> None:
+        self.change(lambda tx: tx.release_claims())
+
+    @rule(really=seldom)
+    def delete_application(self, really: bool) -> None:
+        if really:
+            self.change(lambda tx: tx.delete_application(APPS[0]))
+
+
+def agree_with_memory(
+    open_store: Callable[[], Store], *, max_examples: int = 40, step_count: int = 40, shrink: bool = False
+) -> None:
+    """Fail when a store from ``open_store`` (called on an event loop) and the store in memory ever differ.
+
+    With ``shrink`` it looks for the shortest commands that show the difference, which takes minutes.
+    """
+    phases = set(Phase) if shrink else set(Phase) - {Phase.shrink, Phase.explain}
+    for rules in (BooksModel, LanesModel):
+        run_state_machine_as_test(
+            type(rules.__name__, (rules,), {"open_store": staticmethod(open_store)}),
+            settings=settings(
+                max_examples=max_examples,
+                stateful_step_count=step_count,
+                phases=phases,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+
+def _attempts(tx: Transaction) -> list[Attempt]:
+    """Every newest attempt, the oldest task first."""
+    tasks = tx.tasks(None, ALL).rows[::-1]
+    shares = [share for task in tasks for share in tx.sub_tasks(task.operation_id, ALL).rows]
+    by_id = {one.action_id: one for one in tx.attempts([share.action_id for share in shares])}
+    return [by_id[share.action_id] for share in shares]
+
+
+def _moved(
+    attempts: Sequence[Attempt], told: Sequence[tuple[int, Report]], at_ms: int
+) -> tuple[list[Attempt], list[AttemptEnd], list[Notification], list[Note]]:
+    """What these reports make of these attempts."""
+    moved: dict[int, Attempt] = {}
+    ends, news, notes = [], [], []
+    waiting = [attempt for attempt in attempts if not attempt.status.ended]
+    for index, report in told if attempts else ():
+        chosen = _pick(attempts if index == LATE else waiting or attempts, index)
+        before = moved.get(chosen.action_id, chosen)
+        items = before.advance(report)
+        if not items:
+            notes.append(Note(before.action_id, at_ms, str(report)))
+            continue
+        after = before.after(items, at_ms=at_ms)
+        moved[after.action_id] = after
+        news += [notification(item, after, at_ms=at_ms) for item in items]
+        if isinstance(report, Ended):
+            ends.append(AttemptEnd(after, report))
+    return list(moved.values()), ends, news, notes
+
+
+def _pick(attempts: Sequence[Attempt], index: int) -> Attempt:
+    return attempts[index % len(attempts)]
+
+
+def _without_number(attempt: Attempt) -> Attempt:
+    return msgspec.structs.replace(attempt, action_id=0)
+
+
+def _by_lane(heads: Sequence[Head]) -> list[Head]:
+    """Claimed heads come in no particular order; lanes are numbered alike in both stores."""
+    return sorted(heads, key=lambda head: head.lane_id)
+
+
+def _due_from(verdict: Verdict, at_ms: int) -> Verdict:
+    return Again(at_ms + verdict.due_at_ms, verdict.refused) if isinstance(verdict, Again) else verdict
+
+
+def _told(reading: Reading) -> object:
+    """Everything that can be asked, without the numbers that each store gives by itself."""
+    names: dict[int | None, str | None] = {None: None}
+    tasks = reading.tasks(None, ALL)
+    shares = [share for task in tasks.rows for share in reading.sub_tasks(task.operation_id, ALL).rows]
+    names |= {share.action_id: share.sub_operation_id for share in shares}
+    listed = reading.devices(None, ALL)
+    return {
+        "applications": reading.applications(),
+        "tenants": [reading.application_of_tenant(tenant) for tenant in ("t", "u")],
+        "tokens": [reading.token(a_token(token).token_digest) for token in "abc"],
+        "devices": [
+            replace(device, action_id=None, cancel_action_id=None, installed_action_id=None)
+            for device in listed.rows
+        ],
+        "work": [
+            [names[one] for one in (device.action_id, device.cancel_action_id, device.installed_action_id)]
+            for device in listed.rows
+        ],
+        "nodes": [reading.device_of_node(app, node) is None for app in APPS for node in "mn"],
+        "packages": [
+            (package.file_id, reading.package_in_use(package.file_id))
+            for package in reading.packages(None, ALL).rows
+        ],
+        "tasks": tasks,
+        "tallies": [reading.tally(task.operation_id) for task in tasks.rows],
+        "sub tasks": [replace(share, action_id=0) for share in shares],
+        "attempts": {
+            one.sub_operation_id: _without_number(one)
+            for one in reading.attempts([share.action_id for share in shares])
+        },
+        "notes": [
+            [(note.at_ms, note.text) for note in reading.notes(share.action_id, most=9)] for share in shares
+        ],
+        "subscriptions": [reading.subscriptions(app, ALL) for app in APPS],
+        "endpoints": [
+            (endpoint.application_id, endpoint.url, reading.next_due_ms(endpoint.endpoint_id))
+            for endpoint in reading.endpoints()
+        ],
+        "waiting": reading.deliveries_waiting(),
+    }
+
+
+def _check_books(reading: Reading) -> None:
+    """What one store says in two places must be the same."""
+    for task in reading.tasks(None, ALL).rows:
+        shares = reading.sub_tasks(task.operation_id, ALL).rows
+        counts = {status: sum(share.status is status for share in shares) for status in SubTaskStatus}
+        assert reading.tally(task.operation_id) == Tally.of(counts)
+        assert task.status is Tally.of(counts).status()
+        assert (task.ended_at_ms is not None) == task.status.ended
+        assert (task.started_at_ms is not None) == (task.status is not TaskStatus.WAIT)
+        assert [share.device_id for share in shares] == list(task.device_ids)
