@@ -87,20 +87,23 @@ async def test_the_first_look_begins_the_sub_task_and_pushes_nothing(house: Hous
     assert untouched.status is SubTaskStatus.WAIT
     attempt = house.attempt(action_id)
     assert (attempt.status, attempt.started_at_ms) == (SubTaskStatus.PROCESSING, begun_at_ms)
-    assert attempt.source_version == "1.0"
     assert await house.pushed() == []
     sub_task = house.store.reading.sub_task(attempt.sub_operation_id)
     assert sub_task is not None
     assert sub_task.status is SubTaskStatus.PROCESSING
 
 
-async def test_the_version_an_upgrade_came_from_is_the_one_at_its_first_look(house: House) -> None:
+async def test_the_version_an_upgrade_comes_from_may_be_told_between_the_first_look_and_the_first_report(
+    house: House,
+) -> None:
     action_id = await house.offer()
     await house.ask("GET", f"deploymentBase/{action_id}")
     await house.ask("PUT", "configData", {"data": {"sw_version": "1.5"}})
+    await house.ask("POST", f"deploymentBase/{action_id}/feedback", told("download"))
+    await house.ask("PUT", "configData", {"data": {"sw_version": "1.6"}})
     await house.ask("POST", f"deploymentBase/{action_id}/feedback", told("closed", "success"))
 
-    assert house.attempt(action_id).source_version == "1.0"
+    assert house.attempt(action_id).source_version == "1.5"
 
 
 @pytest.mark.parametrize("action", ["0", "99", "-1", "x", "2147483648", "\N{SUPERSCRIPT TWO}", "1" * 5000])

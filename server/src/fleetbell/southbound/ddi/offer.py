@@ -97,16 +97,13 @@ class Offers:
         at_ms = self._clock.now_ms()
 
         def work(tx: Transaction) -> None:
+            # The version it comes from is left to the first report: a device that is new here sends its
+            # attributes only after it has looked at its first offer.
             for attempt in tx.attempts([action_id]):
-                if attempt.status is not SubTaskStatus.WAIT:
-                    continue
-                source = attempt.source_version
-                begun = msgspec.structs.replace(
-                    attempt,
-                    status=SubTaskStatus.PROCESSING,
-                    started_at_ms=at_ms,
-                    source_version=attempt.device_version if source is None else source,
-                )
-                tx.save_attempts([begun], [])
+                if attempt.status is SubTaskStatus.WAIT:
+                    begun = msgspec.structs.replace(
+                        attempt, status=SubTaskStatus.PROCESSING, started_at_ms=at_ms
+                    )
+                    tx.save_attempts([begun], [])
 
         await self._store.write(work)
