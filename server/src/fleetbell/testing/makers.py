@@ -264,6 +264,7 @@ def a_head(
     attempt: int = 1,
     skipped: int = 0,
     made_at_ms: int = START_MS,
+    refusals: int = 0,
 ) -> Head:
     """A claimed head on its first attempt."""
     return Head(
@@ -277,4 +278,5 @@ def a_head(
         skipped=skipped,
         made_at_ms=made_at_ms,
         body=body,
+        refusals=refusals,
     )
