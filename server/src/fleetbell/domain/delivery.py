@@ -98,9 +98,10 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The delivery is due again."""
+    """The delivery is due again. ``refused``: this message spent one of its own tries."""
 
     due_at_ms: int
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
     skipped: int  # places between the last delivered one of this lane and this one: all of them ended dead
     made_at_ms: int
     body: str
+    refusals: int = 0  # how often the endpoint has refused this very message
 
 
 def verdict(
@@ -144,7 +146,7 @@ def verdict(
 
     >>> head = Head(1, 1, 1, 1, 1, sequence=1, attempt=1, skipped=0, made_at_ms=0, body="{}")
     >>> verdict(Unreachable("no connection"), head, failures=1, at_ms=0, schedule=Schedule(), draw=0.0)
-    Again(due_at_ms=5000)
+    Again(due_at_ms=5000, refused=False)
     """
     match answer:
         case Accepted():
@@ -152,9 +154,10 @@ def verdict(
         case Gone():
             return Dead(DeadReason.ENDPOINT_GONE)
         case Refused():
-            if head.attempt > len(schedule.refused_s):
+            if head.refusals >= len(schedule.refused_s):
                 return Dead(DeadReason.REFUSED)
-            return Again(at_ms + schedule.stretched_ms(schedule.refused_s[head.attempt - 1], draw=draw))
+            wait_ms = schedule.stretched_ms(schedule.refused_s[head.refusals], draw=draw)
+            return Again(at_ms + wait_ms, refused=True)
         case Unreachable():
             if at_ms - head.made_at_ms >= schedule.horizon_s * 1000:
                 return Dead(DeadReason.UNREACHABLE)

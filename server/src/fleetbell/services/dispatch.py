@@ -39,7 +39,6 @@ from fleetbell_sdk import signature
 _log = structlog.get_logger(__name__)
 
 _KEYS_S = 1.0  # how long an endpoint's signing keys are used before they are read again
-_OUTAGE_S = 1.0  # how long to wait before a settlement that could not be written is tried again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +50,7 @@ class Sending:
     held_per_slot: int = 4  # heads that one endpoint may hold in memory, for each slot of its window
     settle_most: int = 256  # answers recorded in one transaction
     poll_s: float = 1.0  # the longest that a lost hint can delay a push
+    outage_s: float = 1.0  # how long to wait before what could not be written is tried again
 
 
 @dataclass(slots=True)
@@ -67,6 +67,7 @@ class _Endpoint:
     due_at_ms: int | None = 0  # when the next unclaimed head is due, as far as is known; 0: look
     failures: int = 0  # in a row
     rests_until_ms: int = 0
+    asked_until_ms: int = 0  # the end of the rest that it asked for itself (Retry-After)
     good_at_ms: int = -1  # when the last success came
     keys: tuple[bytes, ...] = ()
     keys_until_ms: int = -1
@@ -182,13 +183,19 @@ class Dispatcher:
         """Start as many posts as the window has free slots; one only, as a probe, after a failure."""
         if now_ms < endpoint.rests_until_ms or self._claiming is None:
             return
+        if not endpoint.ready:
+            return
+        keys = self._keys(endpoint, now_ms)
+        if not keys:  # the application was deleted, and its rows with it; nothing leaves unsigned
+            endpoint.held -= len(endpoint.ready)
+            endpoint.ready.clear()
         window = 1 if endpoint.failures else int(endpoint.window)
         while endpoint.ready and endpoint.under_way < window:
-            self._post(endpoint, endpoint.ready.popleft(), now_ms)
+            self._post(endpoint, endpoint.ready.popleft(), keys, now_ms)
 
-    def _post(self, endpoint: _Endpoint, head: Head, now_ms: int) -> None:
+    def _post(self, endpoint: _Endpoint, head: Head, keys: tuple[bytes, ...], now_ms: int) -> None:
         body = head.body.encode()
-        headers = self._headers(head, body, self._keys(endpoint, now_ms), now_ms // 1000)
+        headers = self._headers(head, body, keys, now_ms // 1000)
         endpoint.under_way += 1
         self._callback.post(
             Push(endpoint.url, headers, body, endpoint.application_id),
@@ -222,18 +229,22 @@ class Dispatcher:
         self._pump(endpoint, now_ms)
 
     def _note_success(self, endpoint: _Endpoint, now_ms: int) -> None:
+        """Remember that it works. If it was failing it is back: its rest ends, unless it asked for one
+        itself, and what waits for it may be claimed again.
+        """
         endpoint.good_at_ms = now_ms
-        if endpoint.failures:  # it is back: what waits for it may be claimed again
+        if endpoint.failures:
             endpoint.failures = 0
+            endpoint.rests_until_ms = endpoint.asked_until_ms
             endpoint.due_at_ms = 0
             self._bell.set()
 
     def _take_failure(
         self, endpoint: _Endpoint, head: Head, answer: Answer, started_ms: int, now_ms: int
     ) -> None:
-        """Record why, and let the endpoint rest when it is the endpoint that fails.
+        """Record why, and let the endpoint rest when it is the endpoint that fails, or asks for it.
 
-        It is, when nothing has succeeded there since this post began; otherwise only this lane waits.
+        It fails when nothing has succeeded there since this post began; otherwise only this lane waits.
         """
         failures = 1
         if isinstance(answer, Unreachable):
@@ -245,8 +256,13 @@ class Dispatcher:
         settled = verdict(
             answer, head, failures=failures, at_ms=now_ms, schedule=self._schedule, draw=self._draw()
         )
-        if isinstance(answer, Unreachable) and endpoint.failures and isinstance(settled, Again):
-            endpoint.rests_until_ms = max(endpoint.rests_until_ms, settled.due_at_ms)
+        if isinstance(answer, Unreachable):
+            if answer.retry_after_s:
+                asked_until_ms = now_ms + round(answer.retry_after_s * 1000)
+                endpoint.asked_until_ms = max(endpoint.asked_until_ms, asked_until_ms)
+            if endpoint.failures and isinstance(settled, Again):
+                endpoint.rests_until_ms = max(endpoint.rests_until_ms, settled.due_at_ms)
+            endpoint.rests_until_ms = max(endpoint.rests_until_ms, endpoint.asked_until_ms)
         self._answered.append(Settlement(head, settled))
         dead = settled.reason if isinstance(settled, Dead) else None
         level = _log.warning if dead not in (None, DeadReason.CANCELLED) else _log.info
@@ -275,14 +291,13 @@ class Dispatcher:
 
     async def _settle(self, batch: list[Settlement]) -> None:
         at_ms = self._clock.now_ms()
-        while True:
+        hand_over: HandOver | None = None
+        while hand_over is None:
             try:
                 hand_over = await self._store.write(lambda tx: tx.settle(batch, take=self.take, at_ms=at_ms))
-            except (Busy, StorageFull, OSError) as error:
-                _log.error("answers cannot be recorded; trying again", error=str(error), answers=len(batch))
-                await asyncio.sleep(_OUTAGE_S)
-                continue
-            break
+            except Exception as error:  # whatever it is: an answer that is let go would block its lane
+                _log_outage("answers cannot be recorded; trying again", error)
+                await asyncio.sleep(self._sending.outage_s)
         for settlement in batch:
             endpoint = self._endpoints[settlement.head.endpoint_id]
             endpoint.held -= 1
@@ -298,19 +313,28 @@ class Dispatcher:
         """
         while True:
             self._bell.clear()
-            now_ms = self._clock.now_ms()
-            wake_ms = now_ms + round(self._sending.poll_s * 1000)
-            for endpoint in list(self._endpoints.values()):
-                self._pump(endpoint, now_ms)
-                if endpoint.rests_until_ms > now_ms:
-                    wake_ms = min(wake_ms, endpoint.rests_until_ms)
-                elif (due_ms := await self._claim(endpoint, now_ms)) is not None:
-                    wake_ms = min(wake_ms, max(due_ms, now_ms))
             try:
+                wake_ms = await self._claim_all()
                 timeout_s = max(0.0, (wake_ms - self._clock.now_ms()) / 1000)
-                await asyncio.wait_for(self._bell.wait(), timeout_s)
-            except TimeoutError:
-                self._look_again()
+                try:
+                    await asyncio.wait_for(self._bell.wait(), timeout_s)
+                except TimeoutError:
+                    self._look_again()
+            except Exception as error:  # whatever it is: without this loop nothing would be retried
+                _log_outage("nothing can be claimed; trying again", error)
+                await asyncio.sleep(self._sending.outage_s)
+
+    async def _claim_all(self) -> int:
+        """One round over the endpoints; when the next one is due."""
+        now_ms = self._clock.now_ms()
+        wake_ms = now_ms + round(self._sending.poll_s * 1000)
+        for endpoint in list(self._endpoints.values()):
+            self._pump(endpoint, now_ms)
+            if endpoint.rests_until_ms > now_ms:
+                wake_ms = min(wake_ms, endpoint.rests_until_ms)
+            elif (due_ms := await self._claim(endpoint, now_ms)) is not None:
+                wake_ms = min(wake_ms, max(due_ms, now_ms))
+        return wake_ms
 
     def _look_again(self) -> None:
         """Forget what is known of due times: another process may have written."""
@@ -329,16 +353,16 @@ class Dispatcher:
         if room <= 0:
             return None  # settling rings the bell
         most = 1 if endpoint.failures else room
-        try:
-            heads = await self._store.write(
-                lambda tx: tx.claim(endpoint.endpoint_id, at_ms=now_ms, most=most)
-            )
-        except (Busy, StorageFull, OSError) as error:
-            _log.error("nothing can be claimed; trying again", error=str(error))
-            return None
+        heads = await self._store.write(lambda tx: tx.claim(endpoint.endpoint_id, at_ms=now_ms, most=most))
         self.handed(HandOver(heads=heads))
         endpoint.due_at_ms = self._store.reading.next_due_ms(endpoint.endpoint_id)
         return endpoint.due_at_ms if self._room(endpoint) > 0 and not endpoint.failures else None
+
+
+def _log_outage(event: str, error: Exception) -> None:
+    """With a traceback only when it is none of the ways in which a store says no."""
+    known = isinstance(error, Busy | StorageFull | OSError)
+    _log.error(event, error=str(error) or type(error).__name__, exc_info=not known)
 
 
 def _signing_keys(application: Application, *, at_ms: int) -> tuple[bytes, ...]:

@@ -32,11 +32,13 @@ class Story:
         self._at_ms = at_ms
         self._upgrade_time_as_number = upgrade_time_as_number
 
-    def tell(self, action_id: int, report: Report) -> Recorded:
-        """Apply one report."""
+    def tell(self, action_id: int, report: Report | None) -> Recorded:
+        """Apply one report. None, which says nothing, repeats what is known."""
         attempt = self._attempts.get(action_id)
         if attempt is None:
             return Recorded.UNKNOWN
+        if report is None:
+            return Recorded.REPEATED
         news = attempt.advance(report)
         if not news:
             return _unmoved(attempt, report)
@@ -163,10 +165,10 @@ class Progress:
                 if not told.kept.done():
                     told.kept.set_exception(error)
             return
-        self._handed(hand_over)
         for told, outcome in zip(batch, outcomes, strict=True):
             if not told.kept.done():
                 told.kept.set_result(outcome)
+        self._handed(hand_over)
 
     def _work(self, tx: Transaction, batch: Sequence[_Told], at_ms: int) -> tuple[list[Recorded], HandOver]:
         story = Story(
@@ -176,8 +178,10 @@ class Progress:
         )
         outcomes, notes = [], []
         for told in batch:
-            outcome = Recorded.MOVED if told.report is None else story.tell(told.action_id, told.report)
+            outcome = story.tell(told.action_id, told.report)
             outcomes.append(outcome)
+            if outcome is Recorded.UNKNOWN:
+                continue
             if text := told.note or _audit(outcome, told.report):
                 notes.append(Note(told.action_id, at_ms, text))
         hand_over = story.keep(tx, take=self._take)

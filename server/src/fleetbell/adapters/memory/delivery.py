@@ -66,8 +66,8 @@ class Deliveries(Subscriptions):
             if lane is None or not lane.has_claimed(settlement.head):
                 continue
             match settlement.verdict:
-                case Again(due_at_ms):
-                    self._keep(lane.without_claim(due_at_ms=due_at_ms))
+                case Again(due_at_ms, refused):
+                    self._keep(lane.without_claim(due_at_ms=due_at_ms, refused=refused))
                     over.left.add(lane.endpoint_id)
                 case Delivered():
                     self._offer(lane.without_head(settlement, delivered=True, at_ms=at_ms), over, take)

@@ -31,6 +31,7 @@ class Lane:
     delivered: int = 0  # the last place that was delivered
     fence: int = 0  # claims so far
     attempt: int = 0  # claims of the head so far
+    refusals: int = 0  # of the head so far
     claimed: bool = False
     due_at_ms: int = 0  # of the head, while nobody has claimed it
 
@@ -55,6 +56,7 @@ class Lane:
             first.sequence - self.delivered - 1,
             first.notification.made_at_ms,
             first.notification.body,
+            self.refusals,
         )
 
     def has_claimed(self, head: Head) -> bool:
@@ -70,13 +72,13 @@ class Lane:
         """With its head claimed."""
         return replace(self, fence=self.fence + 1, attempt=self.attempt + 1, claimed=True)
 
-    def without_claim(self, *, due_at_ms: int) -> Lane:
-        """With its head for anybody from ``due_at_ms``."""
-        return replace(self, claimed=False, due_at_ms=due_at_ms)
+    def without_claim(self, *, due_at_ms: int, refused: bool = False) -> Lane:
+        """With its head for anybody from ``due_at_ms``, once more refused or not."""
+        return replace(self, claimed=False, due_at_ms=due_at_ms, refusals=self.refusals + refused)
 
     def with_new_head(self, *, due_at_ms: int) -> Lane:
         """With the first of ``waiting`` as a head that nobody has tried."""
-        return replace(self, attempt=0, claimed=False, due_at_ms=due_at_ms)
+        return replace(self, attempt=0, refusals=0, claimed=False, due_at_ms=due_at_ms)
 
     def without_head(self, settlement: Settlement, *, delivered: bool, at_ms: int) -> Lane:
         """After its head has ended."""

@@ -34,6 +34,7 @@ class _Lane(msgspec.Struct, array_like=True, gc=False):
     head_id: int | None
     head_attempt: int
     due_at_ms: int | None
+    head_refusals: int = 0
 
     @property
     def claimed(self) -> bool:
@@ -41,7 +42,7 @@ class _Lane(msgspec.Struct, array_like=True, gc=False):
 
     def put_head(self, delivery_id: int, *, take: Take, at_ms: int, hand_over: HandOver) -> bool:
         """Make this delivery the head; True when it is claimed for the sender, else it is due at once."""
-        self.head_id, self.head_attempt = delivery_id, 0
+        self.head_id, self.head_attempt, self.head_refusals = delivery_id, 0, 0
         if take(self.endpoint_id):
             self.fence += 1
             self.head_attempt = 1
@@ -53,19 +54,19 @@ class _Lane(msgspec.Struct, array_like=True, gc=False):
 
     def clear(self) -> None:
         """Leave the lane without a head."""
-        self.head_id, self.head_attempt, self.due_at_ms = None, 0, None
+        self.head_id, self.head_attempt, self.head_refusals, self.due_at_ms = None, 0, 0, None
 
 
 # The fields of _Lane, in its order.
 _LANE = (
     "json_array(lane_id, endpoint_id, device_id, last_sequence, fence, delivered_sequence, "
-    "head_id, head_attempt, due_at_ms)"
+    "head_id, head_attempt, due_at_ms, head_refusals)"
 )
 # The fields of Head, in its order.
 _HEAD = (
     "json_array(l.lane_id, l.fence, d.delivery_id, l.endpoint_id, d.notification_id, d.sequence, "
     "l.head_attempt, "
-    "d.sequence - l.delivered_sequence - 1, n.made_at_ms, n.body)"
+    "d.sequence - l.delivered_sequence - 1, n.made_at_ms, n.body, l.head_refusals)"
 )
 _BEHIND, _HEAD_STATUS = int(DeliveryStatus.BEHIND), int(DeliveryStatus.HEAD)
 
@@ -133,7 +134,7 @@ class DeliveryWriting(DeliveryReading):
         if fresh:
             self._rows(
                 "INSERT INTO lane SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, "
-                "value->>6, value->>7, value->>8 FROM json_each(?1)",
+                "value->>6, value->>7, value->>8, value->>9 FROM json_each(?1)",
                 (as_json(fresh),),
             )
         self._save_lanes(found)
@@ -210,7 +211,8 @@ class DeliveryWriting(DeliveryReading):
             self._rows(
                 "UPDATE lane SET last_sequence = j.value->>3, fence = j.value->>4, "
                 "delivered_sequence = j.value->>5, "
-                "head_id = j.value->>6, head_attempt = j.value->>7, due_at_ms = j.value->>8 "
+                "head_id = j.value->>6, head_attempt = j.value->>7, due_at_ms = j.value->>8, "
+                "head_refusals = j.value->>9 "
                 "FROM json_each(?1) AS j WHERE lane.lane_id = j.value->>0",
                 (as_json(lanes),),
             )
@@ -254,6 +256,7 @@ class DeliveryWriting(DeliveryReading):
             changed.append(lane)
             if isinstance(settlement.verdict, Again):
                 lane.due_at_ms = settlement.verdict.due_at_ms
+                lane.head_refusals += settlement.verdict.refused
                 hand_over.left.add(lane.endpoint_id)
                 continue
             status, reason = _end(settlement.verdict)
@@ -311,28 +314,34 @@ class DeliveryWriting(DeliveryReading):
         return claimed
 
     def delete_subscriptions(self, subscriptions: Sequence[Subscription], *, at_ms: int) -> HandOver:
-        hand_over = HandOver()
+        gone: dict[int, list[str]] = {}
         for subscription in subscriptions:
             endpoint_id = self._value(
                 "DELETE FROM subscription WHERE subscription_id = ? RETURNING endpoint_id",
                 (subscription.subscription_id,),
             )
             if endpoint_id is not None:
-                self._cancel(endpoint_id, subscription.notify_type, at_ms=at_ms, hand_over=hand_over)
+                gone.setdefault(endpoint_id, []).append(subscription.notify_type)
+        hand_over = HandOver()
+        for endpoint_id, notify_types in gone.items():
+            self._cancel(endpoint_id, notify_types, at_ms=at_ms, hand_over=hand_over)
         return hand_over
 
-    def _cancel(self, endpoint_id: int, notify_type: str, *, at_ms: int, hand_over: HandOver) -> None:
-        """End what waits of this type at this endpoint; lanes go on with what is left."""
+    def _cancel(
+        self, endpoint_id: int, notify_types: Sequence[str], *, at_ms: int, hand_over: HandOver
+    ) -> None:
+        """End what waits of these types at this endpoint; lanes go on with what is left."""
         source = (
             "CROSS JOIN notification AS n ON n.notification_id = d.notification_id "
-            "WHERE l.endpoint_id = ?1 AND l.head_id IS NOT NULL AND n.notify_type = ?2"
+            "WHERE l.endpoint_id = ?1 AND l.head_id IS NOT NULL "
+            "AND n.notify_type IN (SELECT value FROM json_each(?2))"
         )
         cancelled = self._rows(
             "SELECT l.lane_id, d.delivery_id, 1, l.head_attempt FROM lane AS l "
             f"CROSS JOIN delivery AS d ON d.delivery_id = l.head_id {source} UNION ALL "
             "SELECT l.lane_id, d.delivery_id, 0, 0 FROM lane AS l "
             f"CROSS JOIN delivery AS d ON d.lane_id = l.lane_id AND d.status = 0 {source}",
-            (endpoint_id, notify_type),
+            (endpoint_id, as_json(notify_types)),
         )
         lanes = self._lanes_by_id([row[0] for row in cancelled])
         ended, headless = [], []

@@ -32,16 +32,26 @@ def _statements(text: str) -> list[str]:
 
 
 def migrate(db: apsw.Connection) -> None:
-    """Run what has not run yet.
+    """Run what has not run yet: all of it or nothing, and one process at a time.
 
     Raises:
         SchemaRefused: see there.
     """
-    with db:
-        db.execute(
-            "CREATE TABLE IF NOT EXISTS migration "
-            "(name TEXT PRIMARY KEY, sha256 TEXT NOT NULL) STRICT, WITHOUT ROWID"
-        )
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        _migrate(db)
+        db.execute("COMMIT")
+    except BaseException:
+        if not db.get_autocommit():
+            db.execute("ROLLBACK")
+        raise
+
+
+def _migrate(db: apsw.Connection) -> None:
+    db.execute(
+        "CREATE TABLE IF NOT EXISTS migration "
+        "(name TEXT PRIMARY KEY, sha256 TEXT NOT NULL) STRICT, WITHOUT ROWID"
+    )
     done = {str(name): sha256 for name, sha256 in db.execute("SELECT name, sha256 FROM migration").fetchall()}
     known = _migrations()
     if newer := sorted(done.keys() - {name for name, _ in known}):
@@ -51,11 +61,9 @@ def migrate(db: apsw.Connection) -> None:
     for name, text in known:
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         if name not in done:
-            with db:
-                for statement in _statements(text):
-                    db.execute(statement).fetchall()
-                db.execute("INSERT INTO migration VALUES (?, ?)", (name, sha256))
+            for statement in _statements(text):
+                db.execute(statement).fetchall()
+            db.execute("INSERT INTO migration VALUES (?, ?)", (name, sha256))
         elif done[name] != sha256:
             raise SchemaRefused(f"migration {name} was changed after this database ran it")
-    with db:
-        db.execute("INSERT OR IGNORE INTO platform (one, instance) VALUES (1, ?)", (secrets.token_hex(4),))
+    db.execute("INSERT OR IGNORE INTO platform (one, instance) VALUES (1, ?)", (secrets.token_hex(4),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -101,11 +102,16 @@ class Writer(Generic[W]):
                 self._run_job(job)
             self._db.execute("COMMIT")
         except Exception as error:
-            if not self._db.get_autocommit():
-                self._db.execute("ROLLBACK")
             told = _in_our_words(error)
             for job in jobs:
                 job.error = told
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        """End a transaction that failed. When even that fails, BEGIN tells the next group so."""
+        if not self._db.get_autocommit():
+            with contextlib.suppress(apsw.Error):
+                self._db.execute("ROLLBACK")
 
     def _run_job(self, job: _Job[W]) -> None:
         self._db.execute("SAVEPOINT work")
@@ -122,6 +128,8 @@ class Writer(Generic[W]):
 def _in_our_words(error: Exception) -> Exception:
     if isinstance(error, apsw.FullError):
         return StorageFull("the disk that holds the database is full; nothing of this was kept")
+    if isinstance(error, apsw.BusyError):
+        return Busy("another process keeps the database to itself; try again in a moment")
     return error
 
 

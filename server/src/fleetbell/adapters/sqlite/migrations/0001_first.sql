@@ -206,6 +206,7 @@ CREATE TABLE lane (
     head_id INTEGER,
     head_attempt INTEGER NOT NULL,
     due_at_ms INTEGER,
+    head_refusals INTEGER NOT NULL, -- how often this very message was refused; what its budget is counted by
     UNIQUE (endpoint_id, device_id)
 ) STRICT;
 CREATE INDEX lane_due ON lane (endpoint_id, due_at_ms) WHERE due_at_ms IS NOT NULL;
