@@ -788,6 +788,19 @@ class TasksContract:
         assert store.reading.tally("op-1").open == 0
         assert store.reading.tally("op-1").total == 3
 
+    async def test_the_end_of_a_task_stays_when_one_of_its_attempts_is_saved_again(
+        self, store: Store
+    ) -> None:
+        attempt = await begin_one(store)
+        [ended] = await tell(store, (attempt, succeeded()))
+        before = store.reading.task("op-1")
+
+        await store.write(lambda tx: tx.save_attempts([ended], []))
+
+        assert store.reading.task("op-1") == before
+        assert before is not None
+        assert before.status is TaskStatus.SUCCESS
+
     async def test_one_save_may_begin_and_end_several_tasks(self, store: Store) -> None:
         await furnish(store, "dev-1", "dev-2", "dev-3")
         [one] = await begin(store, a_task("op-1", device_ids=["dev-1"]))
