@@ -104,11 +104,11 @@ def is_result(message: Told) -> bool:
     return isinstance(message, SoftwareResult | FirmwareResult)
 
 
-async def test_a_good_update_is_told_from_the_download_to_the_result(tmp_path: Path) -> None:
-    async with scene(tmp_path) as the:
-        image = good_image(tmp_path / "meter.swu", size_bytes=300_000, signer=SIGNER, installs=the.installs)
+async def test_a_good_update_is_told_from_the_download_to_the_result(short_path: Path) -> None:
+    async with scene(short_path) as the:
+        image = good_image(short_path / "meter.swu", size_bytes=300_000, signer=SIGNER, installs=the.installs)
         operation_id = await the.upgrade(image)
-        async with await SwupdateAgent.start(the.device(), tmp_path / "agent") as agent:
+        async with await SwupdateAgent.start(the.device(), short_path / "agent") as agent:
             await the.inbox.until(is_result)
             rebooted = agent.reboots
         names = await the.names(operation_id)
@@ -140,17 +140,17 @@ async def test_a_good_update_is_told_from_the_download_to_the_result(tmp_path: P
 
 
 @pytest.mark.parametrize("failure", Failure)
-async def test_a_failing_update_ends_with_the_devices_own_words(tmp_path: Path, failure: Failure) -> None:
-    async with scene(tmp_path) as the:
+async def test_a_failing_update_ends_with_the_devices_own_words(short_path: Path, failure: Failure) -> None:
+    async with scene(short_path) as the:
         image = failing_image(
-            tmp_path / "meter.swu",
+            short_path / "meter.swu",
             size_bytes=300_000,
             signer=SIGNER,
             installs=the.installs,
             failure=failure,
         )
         operation_id = await the.upgrade(image, firmware=True)
-        async with await SwupdateAgent.start(the.device(), tmp_path / "agent"):
+        async with await SwupdateAgent.start(the.device(), short_path / "agent"):
             await the.inbox.until(is_result)
         names = await the.names(operation_id)
         tally = (await the.client.task(operation_id)).tally
@@ -169,16 +169,16 @@ async def test_a_failing_update_ends_with_the_devices_own_words(tmp_path: Path, 
 
 
 async def test_a_stop_during_the_download_reaches_the_device_and_the_next_update_works(
-    tmp_path: Path,
+    short_path: Path,
 ) -> None:
-    async with scene(tmp_path) as the:
+    async with scene(short_path) as the:
         large = good_image(
-            tmp_path / "large.swu", size_bytes=30_000_000, signer=SIGNER, installs=the.installs
+            short_path / "large.swu", size_bytes=30_000_000, signer=SIGNER, installs=the.installs
         )
-        small = good_image(tmp_path / "small.swu", size_bytes=3_000, signer=SIGNER, installs=the.installs)
+        small = good_image(short_path / "small.swu", size_bytes=3_000, signer=SIGNER, installs=the.installs)
         stopped = await the.upgrade(large)
         device = the.device(kilobytes_per_second=1_000)
-        async with await SwupdateAgent.start(device, tmp_path / "agent"):
+        async with await SwupdateAgent.start(device, short_path / "agent"):
             await the.inbox.until(lambda message: isinstance(message, SoftwareStateChanged))
             await the.client.stop_task(stopped)
             await the.inbox.until(is_result)
