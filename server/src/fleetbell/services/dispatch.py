@@ -151,7 +151,8 @@ class Dispatcher:
         if any(endpoint.held for endpoint in self._endpoints.values()):
             self._idle.clear()
             try:
-                await asyncio.wait_for(self._idle.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._idle.wait()
             except TimeoutError:
                 _log.info("stopped while posts were under way; they are sent again after the next start")
         if self._settling is not None:
@@ -317,7 +318,8 @@ class Dispatcher:
                 wake_ms = await self._claim_all()
                 timeout_s = max(0.0, (wake_ms - self._clock.now_ms()) / 1000)
                 try:
-                    await asyncio.wait_for(self._bell.wait(), timeout_s)
+                    async with asyncio.timeout(timeout_s):  # wait_for of Python 3.11 may lose a cancel
+                        await self._bell.wait()
                 except TimeoutError:
                     self._look_again()
             except Exception as error:  # whatever it is: without this loop nothing would be retried
