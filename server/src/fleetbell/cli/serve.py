@@ -32,7 +32,7 @@ def serve(
 
     def ready(addresses: assembly.Addresses) -> None:
         if json:
-            print_json(facts(addresses))
+            print_json(addresses.facts())
         else:
             say(welcome(settings, addresses))
 
@@ -45,17 +45,6 @@ def run(settings: Settings, ready: Callable[[assembly.Addresses], None]) -> None
         uvloop.run(assembly.serve(settings, ready))
     except (assembly.FolderInUse, assembly.AddressInUse, SchemaRefused) as error:
         raise Failed(str(error)) from error
-
-
-def facts(addresses: assembly.Addresses) -> dict[str, str | None]:
-    """The addresses for a script."""
-    return {
-        "northbound_url": addresses.northbound_url,
-        "devices_https_url": addresses.devices_https_url,
-        "devices_http_url": addresses.devices_http_url,
-        "ca_file": None if addresses.authority is None else str(addresses.authority),
-        "operator_socket": str(addresses.operator_socket),
-    }
 
 
 def welcome(settings: Settings, addresses: assembly.Addresses) -> str:

@@ -17,7 +17,7 @@ from cyclopts.validators import Number
 
 from fleetbell.cli.door import Operator, operator
 from fleetbell.cli.place import HERE, Place
-from fleetbell.cli.simulation.fleet import Fleet, Luck
+from fleetbell.cli.simulation.fleet import Fleet, Identity, Luck
 from fleetbell.cli.simulation.ledger import Ledger
 from fleetbell.cli.simulation.upgrade import Manners
 from fleetbell.cli.terminal import Failed, remark
@@ -111,7 +111,9 @@ def simulate(
 
     async def run() -> None:
         if gateway_token is not None:
-            members: Mapping[str, str] = dict.fromkeys(node_ids, f"GatewayToken {gateway_token}")
+            members: Mapping[str, Identity] = dict.fromkeys(
+                node_ids, Identity(f"GatewayToken {gateway_token}")
+            )
         elif fleet is not None:
             members = _read(fleet)
         else:
@@ -164,19 +166,19 @@ async def _watch(fleet: Fleet) -> None:
                 remark("no device is refused any more")
 
 
-async def _registered(settings: Settings, app: str | None, node_ids: list[str]) -> Mapping[str, str]:
-    """The ``Authorization`` header of each device, registered where it was not."""
+async def _registered(settings: Settings, app: str | None, node_ids: list[str]) -> Mapping[str, Identity]:
+    """Who each device is, registered where it was not; one that was goes on with the versions it had."""
     async with operator(settings) as door:
         application_id = await door.application_id(app)
         query = {"application_id": application_id}
         there = {each.node_id: each for each in await door.pages("/devices", Items[DeviceView], query)}
         return {
-            node_id: f"TargetToken {await _token(door, application_id, node_id, there.get(node_id))}"
+            node_id: await _identity(door, application_id, node_id, there.get(node_id))
             for node_id in node_ids
         }
 
 
-async def _token(door: Operator, application_id: str, node_id: str, there: DeviceView | None) -> str:
+async def _identity(door: Operator, application_id: str, node_id: str, there: DeviceView | None) -> Identity:
     if there is None:
         path = f"/applications/{application_id}/devices"
         found = await door.post(path, DeviceView, DeviceToAdd(node_id=node_id))
@@ -184,7 +186,9 @@ async def _token(door: Operator, application_id: str, node_id: str, there: Devic
         found = await door.get(f"/devices/{there.device_id}", DeviceView)
     if not found.target_token:
         raise Failed(f"device {node_id} was registered without a target token, so nobody can act for it")
-    return found.target_token
+    return Identity(
+        f"TargetToken {found.target_token}", found.sw_version or "1.0.0", found.fw_version or "1.0.0"
+    )
 
 
 async def _door(settings: Settings, ca: Path | None) -> tuple[str, Path | None]:
@@ -198,9 +202,9 @@ async def _door(settings: Settings, ca: Path | None) -> tuple[str, Path | None]:
     return url, ca or (Path(ca_file) if ca_file and url.startswith("https") else None)
 
 
-def _read(fleet: Path) -> Mapping[str, str]:
+def _read(fleet: Path) -> Mapping[str, Identity]:
     try:
         members = [msgspec.json.decode(line, type=Member) for line in fleet.read_bytes().splitlines() if line]
     except (OSError, msgspec.DecodeError) as error:
         raise Failed(f"{fleet} cannot be read as JSON lines of node_id and target_token: {error}") from error
-    return {member.node_id: f"TargetToken {member.target_token}" for member in members}
+    return {member.node_id: Identity(f"TargetToken {member.target_token}") for member in members}

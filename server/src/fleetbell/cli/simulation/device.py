@@ -31,6 +31,8 @@ class Device:
         fate: Callable[[str, str], Fate],
         manners: Manners,
         chance: Random,
+        sw_version: str,
+        fw_version: str,
     ) -> None:
         """``url`` is the beginning of all its paths; ``fate`` is asked with its node id and a version."""
         self.node_id = node_id
@@ -41,18 +43,20 @@ class Device:
         self._fate = fate
         self._manners = manners
         self._chance = chance
-        self._attributes = {"sw_version": "1.0.0", "fw_version": "1.0.0", "serial": node_id}
+        self._attributes = {"sw_version": sw_version, "fw_version": fw_version, "serial": node_id}
         self._cut: set[str] = set()  # actions during which the power went; it does so once
 
     async def run(self, *, upgrades: int | None = None) -> None:
-        """Live until so many upgrades have ended, or for ever."""
+        """Live until so many upgrades have ended and nothing more is wanted, or for ever."""
         await asyncio.sleep(self._chance.random() * min(self._manners.poll_s or 1.0, 1.0))
-        while upgrades is None or len(self.ended) < upgrades:
+        while True:
             poll = await self.line.fetch(self._url, Poll)
             wait_s = self._manners.again_s if poll is None else self._sleep_s(poll)
             try:
                 if poll is not None and await self._work(poll.links):
                     continue  # there may be more to do, so it asks again at once
+                if poll is not None and upgrades is not None and len(self.ended) >= upgrades:
+                    return
             except PowerLost:
                 wait_s = self._manners.off_s
             await asyncio.sleep(wait_s * (0.9 + 0.2 * self._chance.random()))

@@ -33,6 +33,15 @@ class Luck:
     seed: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How one device shows itself, and what it runs in the beginning."""
+
+    authorization: str  # the header
+    sw_version: str = "1.0.0"
+    fw_version: str = "1.0.0"
+
+
 class Fates:
     """The fate of each device in each upgrade, always the same for the same luck.
 
@@ -72,7 +81,7 @@ class Fleet:
 
     def __init__(
         self,
-        authorizations: Mapping[str, str],
+        identities: Mapping[str, Identity],
         *,
         url: str,
         tenant: str,
@@ -81,9 +90,9 @@ class Fleet:
         ledger: Ledger,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """``authorizations`` are the ``Authorization`` headers by node id; ``url`` is the device door's."""
+        """``identities`` are by node id; ``url`` is the device door's."""
         self.devices: tuple[Device, ...] = ()
-        self._authorizations = authorizations
+        self._identities = identities
         self._url = url.rstrip("/")
         self._tenant = tenant
         self._luck = luck
@@ -96,28 +105,30 @@ class Fleet:
         connector = aiohttp.TCPConnector(limit=CONNECTIONS_MOST, ssl=self._tls or True)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            fates = Fates(tuple(self._authorizations), self._luck)
+            fates = Fates(tuple(self._identities), self._luck)
             self.devices = tuple(
-                self._device(session, fates, node_id, authorization)
-                for node_id, authorization in self._authorizations.items()
+                self._device(session, fates, node_id, identity)
+                for node_id, identity in self._identities.items()
             )
             async with asyncio.TaskGroup() as group:
                 for device in self.devices:
                     group.create_task(device.run(upgrades=upgrades))
 
     def _device(
-        self, session: aiohttp.ClientSession, fates: Fates, node_id: str, authorization: str
+        self, session: aiohttp.ClientSession, fates: Fates, node_id: str, identity: Identity
     ) -> Device:
         chance = Random(f"{self._luck.seed} {node_id}")  # noqa: S311  # spreads polls, guards nothing
         again_s = self._manners.again_s
         return Device(
             node_id,
             url=f"{self._url}/{quote(self._tenant, safe='')}/controller/v1/{quote(node_id, safe='')}",
-            line=Line(session, authorization=authorization, again_s=again_s, chance=chance),
+            line=Line(session, authorization=identity.authorization, again_s=again_s, chance=chance),
             ledger=self._ledger,
             fate=fates.of,
             manners=self._manners,
             chance=chance,
+            sw_version=identity.sw_version,
+            fw_version=identity.fw_version,
         )
 
     def refused(self) -> dict[str, int]:
