@@ -463,6 +463,25 @@ async def test_a_resting_endpoint_gets_nothing_and_then_one_probe(office: Office
     assert len(office.posts) == 5 + 8
 
 
+async def test_after_a_rest_one_probe_is_enough_even_when_the_window_is_wide(office: Office) -> None:
+    office.new_dispatcher(Sending(window_first=64, poll_s=0.005))
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.push("news")
+    (await office.posted(1)).answer(DOWN)
+    await office.recorded(due_at_ms=START_MS + 5000)
+    for number in range(2, 10):
+        await office.push("news", device_id=f"dev-{number}")
+    office.clock.advance(5000)
+
+    probe = await office.posted(2)
+    await office.rounds()
+    assert len(office.posts) == 2
+
+    probe.answer(OK)
+    await office.until(lambda: len(office.posts) == 10)
+
+
 async def test_a_failing_endpoint_does_not_disturb_another(office: Office) -> None:
     office.callback.script = lambda push: DOWN if push.url == OTHER_URL else OK
     await office.subscribe(URL, OTHER_URL)

@@ -37,6 +37,7 @@ class _Job(Generic[W]):
             return
         if self.error is not None:
             self.future.set_exception(self.error)
+            self.future.exception()  # so that nothing is logged about a caller that has gone away
         else:
             self.future.set_result(self.result)
 
@@ -130,6 +131,8 @@ def _in_our_words(error: Exception) -> Exception:
         return StorageFull("the disk that holds the database is full; nothing of this was kept")
     if isinstance(error, apsw.BusyError):
         return Busy("another process keeps the database to itself; try again in a moment")
+    if isinstance(error, StopIteration):  # no future takes it, and the rest of its group would never be told
+        return RuntimeError(repr(error))
     return error
 
 
