@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -84,8 +85,8 @@ def server_files(folder: Path, names: Sequence[str]) -> ServerFiles:
     if not (authority_path.exists() and authority_key.exists()):
         _keep(new_authority("Fleetbell private CA"), authority_path, authority_key)
     certificate, key = folder / "server.pem", folder / "server.key"
-    if not (certificate.exists() and key.exists() and _fits(certificate, names)):
-        authority = Issued(authority_path.read_bytes(), authority_key.read_bytes())
+    authority = Issued(authority_path.read_bytes(), authority_key.read_bytes())
+    if not (certificate.exists() and key.exists() and _fits(certificate, authority, names)):
         _keep(issue(authority, names), certificate, key)
     return ServerFiles(certificate, key, authority_path)
 
@@ -158,9 +159,13 @@ def _keep(issued: Issued, certificate: Path, key: Path) -> None:
         beside.replace(path)
 
 
-def _fits(path: Path, names: Sequence[str]) -> bool:
-    """Whether this certificate covers the names and is not about to end."""
+def _fits(path: Path, authority: Issued, names: Sequence[str]) -> bool:
+    """Whether this certificate is the authority's, covers the names and is not about to end."""
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    try:
+        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.certificate))
+    except (ValueError, InvalidSignature):
+        return False
     covered = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
     return left.days >= _RENEW_DAYS and all(_alternative(name) in covered for name in names)
