@@ -594,7 +594,7 @@ _PAGE_HEAD: Final = f"""\
 # Settings
 
 Made from `server/src/fleetbell/config.py`; a test fails when this page is out of date. To write it anew:
-`fleetbell config reference > docs/reference/settings.md`.
+`fleetbell config reference settings > docs/reference/settings.md`.
 
 A value comes from the first of these that has it:
 

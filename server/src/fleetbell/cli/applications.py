@@ -8,7 +8,7 @@ from pathlib import Path
 from cyclopts import App
 
 from fleetbell.cli.door import operator
-from fleetbell.cli.place import HERE, Place
+from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import Failed, ago, print_facts, print_json, print_table, remark, say
 from fleetbell.operator.views import (
     ApplicationView,
@@ -21,8 +21,10 @@ from fleetbell.operator.views import (
     SecretKind,
 )
 
-app = App(name="app", help="Applications, their secrets and their CAs.")
-ca = App(name="ca", help="CAs that an application's callback servers are trusted by.")
+app = App(name="app", help="Applications, their secrets and their CAs.", default_parameter=PLAIN)
+ca = App(
+    name="ca", help="CAs that an application's callback servers are trusted by.", default_parameter=PLAIN
+)
 app.command(ca)
 
 DAY_S = 86_400

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from cyclopts import App, CycloptsError
 
 from fleetbell import __version__
+from fleetbell.cli.place import PLAIN
 from fleetbell.config import ConfigInvalid
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -19,6 +21,7 @@ def tree() -> App:
         help="Upgrade fleets of devices, and tell applications what came of it.",
         version=f"fleetbell {__version__}",
         result_action="return_value",
+        default_parameter=PLAIN,
     )
     here = "fleetbell.cli"
     app.command(f"{here}.serve:serve", name="serve", help="Run the platform.")
@@ -32,6 +35,24 @@ def tree() -> App:
     app.command(f"{here}.devices:app", name="device", help="Devices.")
     app.command(f"{here}.configuration:app", name="config", help="Settings.")
     return app
+
+
+def reference() -> str:
+    """The reference page of all commands, in Markdown."""
+    return _PAGE_HEAD + tree().generate_docs(heading_level=2).partition("\n")[2]
+
+
+_PAGE_HEAD: Final = """\
+# Commands
+
+Made from the commands themselves; a test fails when this page is out of date. To write it anew:
+`fleetbell config reference commands > docs/reference/cli.md`.
+
+A command talks to the running platform over the Unix socket in its data folder; when none runs it opens the
+folder itself. Results go to standard output, everything else to standard error; `--json` prints results for
+a script. Exit codes: 0 done, 1 refused or failed (with a sentence that says why), 2 not a command line or
+settings that cannot be, 130 interrupted.
+"""
 
 
 def run(arguments: Sequence[str]) -> int:

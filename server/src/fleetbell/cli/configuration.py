@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from cyclopts import App
 
 from fleetbell import config
-from fleetbell.cli.place import HERE, Place
+from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import print_json, print_table, say
 
-app = App(name="config", help="Settings.")
+app = App(name="config", help="Settings.", default_parameter=PLAIN)
 
 
 @app.command
@@ -34,6 +36,17 @@ def show(*, json: bool = False, place: Place = HERE) -> None:
 
 
 @app.command
-def reference() -> None:
-    """Print the reference page of all settings, in Markdown."""
-    say(config.reference().rstrip("\n"))
+def reference(page: Literal["settings", "commands"] = "settings") -> None:
+    """Print a reference page of this release, in Markdown.
+
+    Parameters
+    ----------
+    page: Literal
+        settings or commands.
+    """
+    if page == "settings":
+        say(config.reference().rstrip("\n"))
+        return
+    from fleetbell.cli import commands
+
+    say(commands.reference().rstrip("\n"))

@@ -7,11 +7,11 @@ from urllib.parse import quote
 from cyclopts import App
 
 from fleetbell.cli.door import Query, operator
-from fleetbell.cli.place import HERE, Place
+from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import ago, print_facts, print_json, print_table
 from fleetbell.operator.views import DeviceToAdd, DeviceView, Items
 
-app = App(name="device", help="Devices.")
+app = App(name="device", help="Devices.", default_parameter=PLAIN)
 
 
 @app.command

@@ -7,11 +7,11 @@ from pathlib import Path
 from cyclopts import App
 
 from fleetbell.cli.door import Query, operator
-from fleetbell.cli.place import HERE, Place
+from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import Failed, ago, print_json, print_table, say, size
 from fleetbell.operator.views import Items, Kind, PackageView
 
-app = App(name="package", help="Software and firmware packages.")
+app = App(name="package", help="Software and firmware packages.", default_parameter=PLAIN)
 
 
 @app.command

@@ -10,6 +10,9 @@ from cyclopts import Group, Parameter
 
 from fleetbell.config import ConfigInvalid, Loaded, load
 
+PLAIN = Parameter(negative=())
+"""For every parameter: a switch has no --no- form."""
+
 GROUP = Group("Which platform", sort_key=100)
 
 

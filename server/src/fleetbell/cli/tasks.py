@@ -8,12 +8,12 @@ from cyclopts import App
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fleetbell.cli.door import Operator, Query, operator
-from fleetbell.cli.place import HERE, Place
+from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import Failed, ago, err, print_json, print_table, remark, say
 from fleetbell.domain.task import TARGETS_MOST
 from fleetbell.operator.views import DeviceView, Items, NewTask, PackageView, SubTaskView, TallyView, TaskView
 
-app = App(name="task", help="Upgrade tasks.")
+app = App(name="task", help="Upgrade tasks.", default_parameter=PLAIN)
 
 FAILURES_SHOWN = 10
 

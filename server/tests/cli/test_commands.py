@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from fleetbell.cli.commands import reference, run
+
+PAGE = Path(__file__).parents[3] / "docs/reference/cli.md"
+
+
+class Shell:
+    """Runs command lines on one data folder, in this process."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capsys = capsys
+
+    def __call__(self, line: str, *more: str, code: int = 0) -> str:
+        """What the command printed; ``code`` is the exit code that it must have."""
+        found = run([*line.split(), *more, "--folder", str(self.folder)])
+        printed = self._capsys.readouterr()
+        assert found == code, printed.err
+        return printed.out if code == 0 else printed.err
+
+    def json(self, line: str, *more: str) -> Any:
+        """The one line of JSON that the command printed."""
+        return json.loads(self(line, *more, "--json"))
+
+
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    from fleetbell.cli import terminal
+
+    for name in os.environ:
+        if name.startswith("FLEETBELL_"):
+            monkeypatch.delenv(name)
+    terminal.out.cache_clear()  # they keep the streams that they were made with
+    terminal.err.cache_clear()
+    return Shell(tmp_path / "data", capsys)
+
+
+@pytest.fixture
+def server(shell: Shell) -> Iterator[dict[str, str]]:
+    """A platform that runs on the shell's folder: where it listens."""
+    settings = ("northbound.host=127.0.0.1", "devices.host=127.0.0.1", "devices.https_port=0")
+    sets = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, "-m", "fleetbell", "serve", "--dev", "--json", "--port", "0", *sets]
+    command += ["--set", "devices.http_port=0", "--folder", str(shell.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_a_fleet_is_set_up_without_a_running_platform(shell: Shell, tmp_path: Path) -> None:
+    app = shell.json("app create", "Water meters")
+    device = shell.json("device add meter-1")
+    (tmp_path / "app.bin").write_bytes(b"bytes")
+    package = shell.json("package upload --version 2.0", str(tmp_path / "app.bin"))
+    [task] = shell.json("task create --all", package["file_id"])
+
+    assert app["signing_secret"].startswith("whsec_")
+    assert device["application_id"] == app["application"]["application_id"]
+    assert task["tally"]["wait"] == 1
+    assert "software 2.0 (not begun)" in shell("device show meter-1")
+    assert "software 2.0 (not begun)" in shell("device list")
+    assert task["operation_id"] in shell("task list")
+    assert "app.bin" in shell("package list")
+
+
+def test_the_same_commands_reach_a_running_platform(shell: Shell, server: dict[str, str]) -> None:
+    app = shell.json("app create", "Water meters")
+    shell("device add meter-1")
+
+    assert [each["node_id"] for each in shell.json("device list")] == ["meter-1"]
+    assert [each["application_id"] for each in shell.json("app list")] == [
+        app["application"]["application_id"]
+    ]
+    assert server["northbound_url"].startswith("https://127.0.0.1:")
+    assert Path(server["ca_file"]).exists()
+
+
+def test_only_one_platform_runs_on_a_folder(shell: Shell, server: dict[str, str]) -> None:
+    said = shell("serve", code=1)
+
+    assert "another fleetbell works on" in said
+    assert server
+
+
+def test_a_pretend_fleet_is_upgraded_and_watched(
+    shell: Shell, server: dict[str, str], tmp_path: Path
+) -> None:
+    shell("app create", "Water meters")
+    ledger = tmp_path / "ledger.jsonl"
+    fleet = "simulate --devices 4 --fail 0.25 --poll-s 0.1 --upgrades 1 --ledger"
+    command = [sys.executable, "-m", "fleetbell", *fleet.split(), str(ledger), "--folder", str(shell.folder)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as simulator:
+        assert simulator.stderr is not None
+        assert "4 devices" in simulator.stderr.readline()
+        (tmp_path / "app.bin").write_bytes(b"x" * 100_000)
+        package = shell("package upload --version 2.0", str(tmp_path / "app.bin")).strip()
+        operation = shell("task create --all", package).strip()
+        shell("task watch", operation, code=1)
+        simulator.communicate(timeout=60)
+
+    assert simulator.returncode == 0
+    [task] = shell.json("task list")
+    assert (task["status"], task["tally"]["success"], task["tally"]["fail"]) == ("failed", 3, 1)
+    versions = sorted(each["sw_version"] for each in shell.json("device list"))
+    assert versions == ["1.0.0", "2.0", "2.0", "2.0"]
+    assert server
+    assert len(ledger.read_text().splitlines()) >= 13
+
+
+def test_a_task_is_stopped(shell: Shell, tmp_path: Path) -> None:
+    shell("app create", "Water meters")
+    shell("device add meter-1")
+    (tmp_path / "app.bin").write_bytes(b"bytes")
+    package = shell("package upload --version 2.0", str(tmp_path / "app.bin")).strip()
+    operation = shell("task create", package, "meter-1").strip()
+
+    assert shell("task stop", operation).strip() == "1 stop"
+    assert "giving up action" in shell("device show meter-1")
+
+
+def test_a_secret_is_replaced(shell: Shell) -> None:
+    application_id = shell.json("app create", "Meters")["application"]["application_id"]
+
+    assert shell("app rotate-secret", application_id, "signing").startswith("whsec_")
+    assert shell.json("app rotate-secret", application_id, "gateway")["which"] == "gateway"
+    assert "gateway token" in shell("app show", application_id)
+
+
+def test_cas_are_added_listed_and_removed(shell: Shell, tmp_path: Path) -> None:
+    application_id = shell.json("app create", "Meters")["application"]["application_id"]
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    [added] = shell.json("app ca add", application_id, str(tmp_path / "ca.pem"))
+
+    assert added["ca_id"] in shell("app ca list", application_id)
+    shell("app ca remove", application_id, added["ca_id"])
+    assert shell.json("app ca list", application_id) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("device list", "there is no platform in"),
+        ("task list --set northbound.prot=1", "did you mean northbound.port"),
+        ("task list --set northbound.port", "--set takes name=value"),
+        ("nonsense", "nonsense"),
+        ("app create", "requires an argument"),
+        ("simulate --fail 2", "Must be <= 1"),
+        ("demo --devices 0", "Must be >= 1"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(shell: Shell, line: str, said: str) -> None:
+    code = 1 if line == "device list" else 2
+
+    assert said in re.sub(r"\s+", " ", shell(line, code=code))
+    assert not shell.folder.exists()
+
+
+def test_a_refusal_of_the_platform_is_said_as_it_came(shell: Shell) -> None:
+    shell("app create", "Meters")
+
+    assert "there is no device" in shell("device show none", code=1)
+    assert "there is no file" in shell("package upload none.bin --version 1", code=1)
+    assert "there is no package" in shell("task create none --all", code=1)
+    assert "not both" in shell("task create none", code=1)
+
+
+def test_several_applications_ask_which_one_is_meant(shell: Shell) -> None:
+    shell("app create One --id one")
+    shell("app create Two --id two")
+
+    assert "one, two" in shell("device add n1", code=1)
+    assert shell.json("device add n1 --app two")["application_id"] == "two"
+    shell("app delete one")
+    assert [each["application_id"] for each in shell.json("app list")] == ["two"]
+
+
+def test_config_show_names_the_origin_of_each_value(shell: Shell) -> None:
+    shown = shell.json("config show --set northbound.port=9000")
+
+    assert shown["northbound.port"] == {"value": 9000, "origin": "command line"}
+    assert shown["northbound.host"]["origin"] == "default"
+    assert shown["folder"]["value"] == str(shell.folder)
+
+
+def test_help_imports_neither_the_platform_nor_the_sdk() -> None:
+    program = (
+        "import sys; from fleetbell.cli.commands import run; run(['--help']); "
+        "print(*(name for name in ('apsw', 'pycurl', 'starlette', 'uvicorn', 'aiohttp', 'httpx2', "
+        "'fleetbell_sdk', 'cryptography') if name in sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert "simulate" in done.stdout
+    assert done.stderr.split() == []
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == reference().rstrip("\n") + "\n"
