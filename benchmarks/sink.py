@@ -23,7 +23,7 @@ events {{ worker_connections 2048; }}
 http {{
     log_format connections '$server_protocol $connection';
     access_log {access_log};
-    keepalive_requests 100000000;
+    keepalive_requests {keepalive_requests};
     keepalive_timeout 300s;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
@@ -73,7 +73,9 @@ def nginx() -> str:
 
 
 @contextlib.contextmanager
-def running(*, tls: bool = True, http2: bool = False, log: bool = False) -> Iterator[Sink]:
+def running(
+    *, tls: bool = True, http2: bool = False, log: bool = False, keepalive_requests: int = 100_000_000
+) -> Iterator[Sink]:
     """Start nginx on a free port of 127.0.0.1 in a folder of its own; it ends with the block.
 
     With ``log``, ``access.log`` in the sink's folder has protocol and connection number of each POST.
@@ -94,6 +96,7 @@ def running(*, tls: bool = True, http2: bool = False, log: bool = False) -> Iter
             _CONFIGURATION.format(
                 folder=folder,
                 port=port,
+                keepalive_requests=keepalive_requests,
                 access_log=f"{folder}/access.log connections" if log else "off",
                 listen=("ssl http2" if http2 else "ssl") if tls else "",
                 tls=_TLS.format(folder=folder) if tls else "",

@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import gc
 import os
+import selectors
 import socket
 import ssl
 import stat
@@ -135,6 +136,32 @@ async def answer_to(callback: HttpCallback, push: Push) -> Answer:
     return await asyncio.wait_for(answered, PATIENCE_S)
 
 
+def a_server_context(
+    authority: trustme.CA,
+    name: str = "127.0.0.1",
+    *,
+    not_before: datetime.datetime | None = None,
+    not_after: datetime.datetime | None = None,
+) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name, not_before=not_before, not_after=not_after).configure_cert(context)
+    return context
+
+
+def pem(authority: trustme.CA) -> str:
+    return authority.cert_pem.bytes().decode()
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def other_authority() -> trustme.CA:
+    return trustme.CA()
+
+
 async def test_a_push_arrives_as_it_was_given_and_nothing_is_added_that_says_more(
     callback: HttpCallback,
 ) -> None:
@@ -200,8 +227,21 @@ async def test_410_means_gone(callback: HttpCallback) -> None:
 
 
 async def test_the_first_kibibyte_of_a_refusal_is_kept(callback: HttpCallback) -> None:
-    async with a_peer(status(400, "x" * 1000 + "y" * 1000)) as peer:
+    parts = "".join(f"3e8\r\n{letter * 1000}\r\n" for letter in "xy")
+    async with a_peer(
+        saying(f"HTTP/1.1 400 No\r\ntransfer-encoding: chunked\r\n\r\n{parts}0\r\n\r\n")
+    ) as peer:
         assert await answer_to(callback, a_push(peer.url())) == Refused(400, "x" * 1000 + "y" * 24)
+
+
+async def test_the_text_of_one_refusal_does_not_stay_for_the_next(callback: HttpCallback) -> None:
+    async def count(peer: Peer, writer: asyncio.StreamWriter) -> None:
+        await status(400, f"refusal {len(peer.requests)}")(peer, writer)
+
+    async with a_peer(count) as peer:
+        answers = [await answer_to(callback, a_push(peer.url())) for _ in range(2)]
+
+    assert answers == [Refused(400, "refusal 1"), Refused(400, "refusal 2")]
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
@@ -253,7 +293,7 @@ async def test_a_retry_after_that_says_nothing_is_none(callback: HttpCallback, h
     ("code", "expected"), [(200, Accepted(200)), (400, Refused(400, "x" * 1024)), (410, Gone("x" * 1024))]
 )
 async def test_an_endless_body_is_cut_and_the_status_still_counts(
-    callback: HttpCallback, code: int, expected: Answer
+    tmp_path: Path, code: int, expected: Answer
 ) -> None:
     async def flood(_peer: Peer, writer: asyncio.StreamWriter) -> None:
         writer.write(f"HTTP/1.1 {code} Said\r\n\r\n".encode())
@@ -261,14 +301,15 @@ async def test_an_endless_body_is_cut_and_the_status_still_counts(
             writer.write(b"x" * 4096)
             await writer.drain()
 
-    async with a_peer(flood) as peer:
+    without_deadline = Limits(total_s=10 * PATIENCE_S)
+    async with a_callback(tmp_path, limits=without_deadline) as callback, a_peer(flood) as peer:
         assert await answer_to(callback, a_push(peer.url())) == expected
         await asyncio.wait_for(peer.gone.wait(), PATIENCE_S)
 
 
 async def test_a_body_within_the_limit_leaves_the_connection_in_use(callback: HttpCallback) -> None:
     async with a_peer(status(200, "x" * 16 * 1024)) as peer:
-        for _ in range(2):
+        for _ in range(4):
             assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
 
     assert peer.connections == 1
@@ -321,6 +362,34 @@ async def test_a_peer_that_hangs_before_tls_fails_at_the_deadline_for_connecting
         answer = await answer_to(callback, a_push(peer.url("https")))
 
     assert answer == Unreachable("no connection to the endpoint within 0.3 s")
+
+
+async def test_each_push_has_its_own_deadline_whatever_the_others_have(tmp_path: Path) -> None:
+    limits = Limits(connect_s=0.3, total_s=2 * PATIENCE_S)
+    async with (
+        a_callback(tmp_path, limits=limits) as callback,
+        a_peer(OK) as quick,
+        a_peer(say_nothing) as slow,
+    ):
+        callback.post(a_push(slow.url()), lambda _: None)
+        await asyncio.wait_for(slow.asked.wait(), PATIENCE_S)
+        earlier = await answer_to(callback, a_push(slow.url("https")))
+        await answer_to(callback, a_push(quick.url()))
+        later = await answer_to(callback, a_push(slow.url("https")))
+
+    assert earlier == later == Unreachable("no connection to the endpoint within 0.3 s")
+
+
+async def test_a_push_right_after_a_quick_one_meets_its_deadline(tmp_path: Path) -> None:
+    async with (
+        a_callback(tmp_path, limits=HASTY) as callback,
+        a_peer(OK) as quick,
+        a_peer(say_nothing) as slow,
+    ):
+        await answer_to(callback, a_push(quick.url()))
+        answer = await answer_to(callback, a_push(slow.url()))
+
+    assert answer == Unreachable("no answer within 0.3 s")
 
 
 async def endless_headers(_peer: Peer, writer: asyncio.StreamWriter) -> None:
@@ -415,7 +484,7 @@ async def test_the_answer_never_comes_from_inside_post(callback: HttpCallback, b
             told.append(answer)
             came.set()
 
-        callback.post(a_push("" if bad else peer.url()), answered)
+        callback.post(a_push("http://127.0.0.1/\x00" if bad else peer.url()), answered)
 
         assert told == []
         await asyncio.wait_for(came.wait(), PATIENCE_S)
@@ -479,6 +548,39 @@ async def test_a_connection_that_the_peer_closed_between_two_pushes_does_no_harm
             assert len(peer.requests) == number
 
 
+class CountingSelector(selectors.EpollSelector):
+    """Counts how often its loop wakes up."""
+
+    turns = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.turns += 1
+        return super().select(timeout)
+
+
+def test_a_connection_that_the_peer_closed_does_not_keep_the_loop_busy(tmp_path: Path) -> None:
+    selector = CountingSelector()
+
+    async def story() -> int:
+        hang_up = asyncio.Event()
+
+        async def answer_then_hang_up(peer: Peer, writer: asyncio.StreamWriter) -> None:
+            await OK(peer, writer)
+            await hang_up.wait()
+            writer.close()
+
+        async with a_callback(tmp_path) as callback, a_peer(answer_then_hang_up) as peer:
+            await answer_to(callback, a_push(peer.url()))
+            hang_up.set()
+            await asyncio.wait_for(peer.gone.wait(), PATIENCE_S)
+            before = selector.turns
+            await asyncio.sleep(0.1)  # long enough for thousands of turns
+            return selector.turns - before
+
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+        assert runner.run(story()) < 10
+
+
 async def test_socket_numbers_that_come_back_for_other_uses_are_not_mixed_up(callback: HttpCallback) -> None:
     """Every push closes its connection while other sockets of the same loop take the freed numbers."""
     closing = status(200, "ok", "connection: close")
@@ -503,6 +605,30 @@ async def plain_exchange(port: int) -> str:
     return text.decode()
 
 
+@pytest.mark.parametrize("protocols", [None, [], ["http/1.1"]])
+async def test_a_slow_answer_holds_up_no_other_push_to_that_host(
+    callback: HttpCallback, authority: trustme.CA, protocols: list[str] | None
+) -> None:
+    """``protocols`` are what the peer offers in TLS; None is plain HTTP."""
+    all_there = asyncio.Event()
+
+    async def answer_all_at_once(peer: Peer, writer: asyncio.StreamWriter) -> None:
+        if len(peer.requests) == 20:
+            all_there.set()
+        await all_there.wait()
+        await OK(peer, writer)
+
+    context = None if protocols is None else a_server_context(authority)
+    if context is not None and protocols:
+        context.set_alpn_protocols(protocols)
+    callback.set_trust("app", [pem(authority)])
+    async with a_peer(answer_all_at_once, context) as peer:
+        push = a_push(peer.url("http" if protocols is None else "https"))
+        answers = await asyncio.gather(*(answer_to(callback, push) for _ in range(20)))
+
+    assert answers == [Accepted(200)] * 20
+
+
 async def test_more_pushes_than_connections_all_get_their_answer(tmp_path: Path) -> None:
     limits = Limits(connections_per_host=2)
     async with a_callback(tmp_path, limits=limits) as callback, a_peer(OK) as peer:
@@ -518,17 +644,28 @@ async def test_a_taker_that_fails_does_not_cost_others_their_answer(callback: Ht
     loop.set_exception_handler(lambda _loop, context: reported.append(context["exception"]))
     error = RuntimeError("a taker's own fault")
 
+    all_there = asyncio.Event()
+
+    async def answer_all_at_once(peer: Peer, writer: asyncio.StreamWriter) -> None:
+        if len(peer.requests) == 40:
+            all_there.set()
+        await all_there.wait()
+        await OK(peer, writer)
+
     def fail(_answer: Answer) -> None:
         raise error
 
     try:
-        async with a_peer(OK) as peer:
-            callback.post(a_push(peer.url()), fail)
-            assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+        async with a_peer(answer_all_at_once) as peer:
+            well: list[asyncio.Task[Answer]] = []
+            for _ in range(20):
+                callback.post(a_push(peer.url()), fail)
+                well.append(asyncio.ensure_future(answer_to(callback, a_push(peer.url()))))
+            assert await asyncio.gather(*well) == [Accepted(200)] * 20
             assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
     finally:
         loop.set_exception_handler(None)
-    assert reported == [error]
+    assert reported == [error] * 20
 
 
 async def test_no_proxy_of_the_environment_is_used(
@@ -594,32 +731,6 @@ async def test_the_guards_sentence_does_not_stay_for_the_next_push(tmp_path: Pat
     assert "127.0.0.2" in first.reason
     assert isinstance(second, Unreachable)
     assert "egress" not in second.reason
-
-
-def a_server_context(
-    authority: trustme.CA,
-    name: str = "127.0.0.1",
-    *,
-    not_before: datetime.datetime | None = None,
-    not_after: datetime.datetime | None = None,
-) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name, not_before=not_before, not_after=not_after).configure_cert(context)
-    return context
-
-
-def pem(authority: trustme.CA) -> str:
-    return authority.cert_pem.bytes().decode()
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def other_authority() -> trustme.CA:
-    return trustme.CA()
 
 
 async def test_an_applications_own_ca_is_trusted(callback: HttpCallback, authority: trustme.CA) -> None:
@@ -822,17 +933,20 @@ def nginx() -> None:
 
 
 @pytest.mark.usefixtures("nginx")
-async def test_pushes_to_one_host_share_a_connection_over_http2(callback: HttpCallback) -> None:
-    with sink.running(http2=True, log=True) as target:
+async def test_pushes_to_one_host_share_a_connection_over_http2_also_when_it_is_a_new_one(
+    callback: HttpCallback,
+) -> None:
+    with sink.running(http2=True, log=True, keepalive_requests=40) as target:
         callback.set_trust("app", [target.ca_pem])
-        answers = await asyncio.gather(*(answer_to(callback, a_push(target.url)) for _ in range(50)))
-        answers.append(await answer_to(callback, a_push(target.url)))
-        log = (target.folder / "access.log").read_text().split("\n")
+        push = a_push(target.url)
+        first = await answer_to(callback, push)
+        answers = await asyncio.gather(*(answer_to(callback, push) for _ in range(39)))
+        answers += await asyncio.gather(*(answer_to(callback, push) for _ in range(39)))
+        log = [line.split() for line in (target.folder / "access.log").read_text().splitlines()]
 
-    assert answers == [Accepted(200)] * 51
-    assert len(log) >= 50
-    assert {line.partition(" ")[0] for line in log if line} == {"HTTP/2.0"}
-    assert len({line.partition(" ")[2] for line in log if line}) == 1
+    assert [first, *answers] == [Accepted(200)] * 79
+    assert {protocol for protocol, _ in log} == {"HTTP/2.0"}
+    assert len({connection for _, connection in log}) == 2
 
 
 @pytest.mark.usefixtures("nginx")

@@ -59,9 +59,11 @@ class Exchange:
     __slots__ = (
         "_egress",
         "_limits",
+        "_multiplexed",
         "_opened",
         "_setopt",
         "_url",
+        "_waits",
         "answered",
         "curl",
         "read_bytes",
@@ -69,8 +71,17 @@ class Exchange:
         "text",
     )
 
-    def __init__(self, limits: Limits, egress: Egress, ca_file: Path | None, user_agent: str) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        egress: Egress,
+        ca_file: Path | None,
+        user_agent: str,
+        multiplexed: set[str],
+    ) -> None:
         self._limits = limits
+        self._multiplexed = multiplexed  # the URLs that last answered over HTTP/2, for all exchanges
+        self._waits = False
         self._egress = egress
         self._url = ""
         self._opened: socket.socket | None = None
@@ -89,7 +100,6 @@ class Exchange:
         setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
         setopt(pycurl.HTTP_CONTENT_DECODING, 0)
         setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
-        setopt(pycurl.PIPEWAIT, 1)
         setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
         setopt(pycurl.CONNECTTIMEOUT_MS, round(limits.connect_s * 1000))
         setopt(pycurl.TIMEOUT_MS, round(limits.total_s * 1000))
@@ -113,6 +123,12 @@ class Exchange:
         if push.url != self._url:
             setopt(pycurl.URL, push.url.encode())
             self._url = push.url
+        # To wait for a connection that others are opening pays over HTTP/2 only. Elsewhere libcurl would wait
+        # for the first answer of all, and one slow answer would let all others run out of time.
+        waits = push.url in self._multiplexed
+        if waits != self._waits:
+            setopt(pycurl.PIPEWAIT, waits)
+            self._waits = waits
         if push.headers:
             setopt(pycurl.HTTPHEADER, push.headers)
         else:  # an empty list would leave the former headers in place
@@ -123,6 +139,12 @@ class Exchange:
     def answer(self) -> Answer:
         """The answer of a transfer that came to its end."""
         status: int = self.curl.getinfo(pycurl.RESPONSE_CODE)
+        multiplexed = self.curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2
+        if multiplexed != (self._url in self._multiplexed):
+            if multiplexed:
+                self._multiplexed.add(self._url)
+            else:
+                self._multiplexed.discard(self._url)
         if status == 200:
             return _OK
         return self._answered_with(status)
@@ -208,6 +230,7 @@ class Multi:
         self._user_agent = user_agent
         self._busy: dict[pycurl.Curl, Exchange] = {}
         self._idle: list[Exchange] = []
+        self._multiplexed: set[str] = set()
         self._wanted: dict[int, int] = {}
         self._due_at: float | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -264,7 +287,7 @@ class Multi:
         self._epoll.close()
 
     def _new_exchange(self) -> Exchange:
-        return Exchange(self._limits, self._egress, self._ca_file, self._user_agent)
+        return Exchange(self._limits, self._egress, self._ca_file, self._user_agent, self._multiplexed)
 
     def _watch(self, what: int, descriptor: int, _multi: object, _data: object) -> None:
         """Take libcurl's wish for one socket; "remove" is only noted, see the module's text."""
