@@ -216,6 +216,19 @@ async def test_when_the_commit_itself_finds_the_disk_full_everyone_is_told_and_n
         disk.unregister()
 
 
+async def test_a_commit_that_fails_leaves_no_transaction_open(desk: Desk) -> None:
+    desk.db.execute("PRAGMA foreign_keys = ON").fetchall()
+    desk.db.execute(
+        "CREATE TABLE owned (number INTEGER REFERENCES kept (number) DEFERRABLE INITIALLY DEFERRED)"
+    ).fetchall()
+
+    outcomes = await desk.gather(adding(1), lambda db: db.execute("INSERT INTO owned VALUES (99)").fetchall())
+
+    assert [type(outcome) for outcome in outcomes] == [apsw.ConstraintError] * 2  # found by COMMIT only
+    await desk.writer.write(adding(2))
+    assert desk.kept() == [2]
+
+
 async def test_a_database_that_another_process_keeps_to_itself_is_busy(desk: Desk) -> None:
     with contextlib.closing(connect(desk.path)) as other:
         other.execute("BEGIN IMMEDIATE").fetchall()

@@ -367,6 +367,7 @@ async def test_a_notification_has_one_id_at_all_endpoints_and_another_than_the_n
 
 
 async def test_nothing_leaves_unsigned_when_the_application_is_gone(office: Office) -> None:
+    office.new_dispatcher(NO_POLL)
     await office.subscribe()
     await office.subscribe(OTHER_URL, application_id="app-2")
     await office.dispatcher.start()
@@ -562,6 +563,25 @@ async def test_an_endpoint_that_asks_for_a_pause_gets_it_even_when_others_succee
     await office.settled()
 
 
+async def test_a_pause_that_a_healthy_endpoint_asks_for_is_kept(office: Office) -> None:
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.push("too much", device_id="dev-a")
+    first = await office.posted(1)
+    office.clock.advance(10)
+    await office.push("fine", device_id="dev-b")
+    (await office.posted(2)).answer(OK)
+
+    first.answer(Unreachable("answered 503", status=503, retry_after_s=40))
+    await office.push("more", device_id="dev-c")
+    await office.rounds()
+    assert len(office.posts) == 2
+
+    office.clock.advance(40_000)
+    office.callback.script = lambda _: OK
+    await office.settled()
+
+
 # -- budgets
 
 
@@ -743,6 +763,20 @@ async def test_a_hint_needs_no_poll(office: Office) -> None:
     assert len(office.posts) == 200
 
 
+async def test_heads_that_nobody_took_are_claimed_when_the_bell_rings(office: Office) -> None:
+    office.new_dispatcher(NO_POLL)
+    await office.subscribe()
+    [endpoint] = office.store.reading.endpoints()
+    await office.dispatcher.start()
+    await office.rounds(0)
+    await office.push("news", hint=False)
+    await asyncio.sleep(0)
+
+    office.dispatcher.handed(HandOver(left={endpoint.endpoint_id}))
+
+    assert (await office.posted(1)).body == "news"
+
+
 async def test_an_endpoint_holds_no_more_in_memory_than_its_window_allows(office: Office) -> None:
     office.new_dispatcher(Sending(window_first=2, held_per_slot=3, poll_s=0.005))
     await office.subscribe()
@@ -809,6 +843,22 @@ async def test_news_after_the_stop_waits_for_the_next_start(office: Office) -> N
 
     await office.dispatcher.start()
     await office.settled()
+    assert office.bodies() == ["news"]
+
+
+async def test_what_is_handed_over_after_the_stop_is_sent_once_after_the_next_start(office: Office) -> None:
+    office.callback.script = lambda _: OK
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.dispatcher.stop(wait_s=0)
+    await office.push("news", hint=False)
+    heads = await office.claim(most=1)
+
+    office.dispatcher.handed(HandOver(heads=heads))
+    await office.dispatcher.start()
+
+    await office.settled()
+    await office.rounds()
     assert office.bodies() == ["news"]
 
 

@@ -33,11 +33,10 @@ class _Job(Generic[W]):
 
     def tell(self) -> None:
         """On the event loop: hand the outcome to whoever waits."""
-        if self.future.done():
+        if self.future.done():  # the caller has gone away
             return
         if self.error is not None:
             self.future.set_exception(self.error)
-            self.future.exception()  # so that nothing is logged about a caller that has gone away
         else:
             self.future.set_result(self.result)
 
@@ -65,7 +64,7 @@ class Writer(Generic[W]):
             raise Busy("too much is waiting to be written; try again in a moment")
         future: asyncio.Future[Any] = self._loop.create_future()
         self._queue.put(_Job(work, future))
-        result: T = await asyncio.shield(future)  # a caller that gives up does not take its work back
+        result: T = await future  # a caller that gives up does not take its work back: the thread has it
         return result
 
     async def close(self) -> None:
