@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import trustme
 
 from fleetbell.cli.commands import reference, run
+from fleetbell.services.application import Applications
 
 PAGE = Path(__file__).parents[3] / "docs/reference/cli.md"
 
@@ -23,6 +25,7 @@ class Shell:
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
+        self.out = ""
         self._capsys = capsys
 
     def __call__(self, line: str, *more: str, code: int = 0) -> str:
@@ -30,6 +33,7 @@ class Shell:
         found = run([*line.split(), *more, "--folder", str(self.folder)])
         printed = self._capsys.readouterr()
         assert found == code, printed.err
+        self.out = printed.out
         return printed.out if code == 0 else printed.err
 
     def json(self, line: str, *more: str) -> Any:
@@ -38,7 +42,9 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+def shell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Shell]:
     from fleetbell.cli import terminal
 
     for name in os.environ:
@@ -46,7 +52,8 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
             monkeypatch.delenv(name)
     terminal.out.cache_clear()  # they keep the streams that they were made with
     terminal.err.cache_clear()
-    return Shell(tmp_path / "data", capsys)
+    yield Shell(tmp_path / "data", capsys)
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -181,6 +188,21 @@ def test_a_refusal_of_the_platform_is_said_as_it_came(shell: Shell) -> None:
     assert "there is no file" in shell("package upload none.bin --version 1", code=1)
     assert "there is no package" in shell("task create none --all", code=1)
     assert "not both" in shell("task create none", code=1)
+
+
+def test_our_own_fault_goes_to_standard_error_and_is_told_with_a_reference(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(_: Applications) -> None:
+        raise RuntimeError("the inner words")
+
+    shell("app create Meters")
+    monkeypatch.setattr(Applications, "list", fault)
+    said = shell("app list --json", code=1)
+
+    assert "this is our own fault" in said
+    assert "the inner words" in said
+    assert shell.out == ""
 
 
 def test_several_applications_ask_which_one_is_meant(shell: Shell) -> None:

@@ -7,6 +7,7 @@ here, under the same lock, and the same door is asked without a socket.
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Final, TypeVar
 
 import httpx2
 import msgspec
+import structlog
 
 from fleetbell.cli.terminal import Failed
 from fleetbell.config import Settings
@@ -115,6 +117,7 @@ async def operator(settings: Settings, *, may_create: bool = False) -> AsyncIter
                 )
             from fleetbell import assembly
 
+            _log_to_standard_error()
             try:
                 platform = await stack.enter_async_context(assembly.opened(settings))
             except assembly.FolderInUse as error:
@@ -122,6 +125,18 @@ async def operator(settings: Settings, *, may_create: bool = False) -> AsyncIter
             transport = httpx2.ASGITransport(platform.operator_app)
         client = httpx2.AsyncClient(transport=transport, timeout=TIMEOUT_S, trust_env=False)
         yield Operator(await stack.enter_async_context(client))
+
+
+def _log_to_standard_error() -> None:
+    """Standard output is for the command's result."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer(colors=False),
+        ],
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
 
 
 def _answers(path: Path) -> bool:

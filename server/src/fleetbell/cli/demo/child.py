@@ -17,6 +17,7 @@ from fleetbell.cli.terminal import Failed
 
 START_S: Final = 30.0
 STOP_S: Final = 20.0
+LAST_WORDS_S: Final = 2.0
 LOG_LINES_SHOWN: Final = 5
 
 
@@ -66,6 +67,8 @@ class Child:
         except TimeoutError:
             line = b""
         if not line:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), LAST_WORDS_S)
             raise Failed(f"{self._arguments[0]} did not start: {self.last_words()}")
         return line
 

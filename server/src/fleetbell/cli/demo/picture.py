@@ -61,9 +61,9 @@ class Picture:
         for kind, bar in self._campaigns.items():
             self._bars.update(bar, completed=ended[kind])
         self._bars.update(self._news, total=due or None, completed=heard)
-        told = f"  {failed} upgrades failed on their device, as they should"
+        told = f"  {failed} upgrades failed, as they should"
         if self._kills:
-            told += f"; the platform was killed {kills} times"
+            told += f"; {kills} times the platform was killed"
         self._line.plain = told
 
 
