@@ -17,6 +17,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from fleetbell.adapters.sqlite import migrate as migrate_module
 from fleetbell.adapters.sqlite import writer as writer_module
 from fleetbell.adapters.sqlite.migrate import migrate
 from fleetbell.adapters.sqlite.writer import Writer
@@ -301,20 +302,44 @@ def _fail(_db: apsw.Connection) -> None:
     raise WorkFailed
 
 
-async def test_two_processes_that_open_a_new_folder_at_once_make_one_schema(tmp_path: Path) -> None:
+def test_a_migration_waits_for_another_process_that_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "fleetbell.db"
-    together = threading.Barrier(4)
+    with contextlib.closing(connect(path)) as other, contextlib.closing(connect(path)) as db:
+        migrate(other)
+        released = migrate_module._migrations()
+        newer = [*released, ("9999_more.sql", "CREATE TABLE more (x INTEGER) STRICT;\n")]
+        monkeypatch.setattr(migrate_module, "_migrations", lambda: newer)
+        other.execute("BEGIN IMMEDIATE").fetchall()
+        other.execute("CREATE TABLE elsewhere (x)").fetchall()
 
-    def open_it() -> list[tuple[object, ...]]:
-        with contextlib.closing(connect(path, busy_ms=10_000)) as db:
-            together.wait(PATIENCE_S)
+        def the_other_is_done(_tries: int) -> bool:
+            if other.in_transaction:
+                other.execute("COMMIT").fetchall()
+            return True
+
+        db.set_busy_handler(the_other_is_done)
+        migrate(db)
+
+        migrate(other)  # nothing is left to do, and nothing is done twice
+        assert other.execute("SELECT count(*) FROM migration").fetchall() == [(len(newer),)]
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.closing(connect(tmp_path / "fleetbell.db")) as db:
+        migrate(db)
+        before = db.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall()
+        broken = "CREATE TABLE more (x INTEGER) STRICT;\nINSERT INTO nowhere VALUES (1);\n"
+        newer = [*migrate_module._migrations(), ("9999_broken.sql", broken)]
+        monkeypatch.setattr(migrate_module, "_migrations", lambda: newer)
+
+        with pytest.raises(apsw.SQLError, match="nowhere"):
             migrate(db)
-            return db.execute("SELECT instance FROM platform").fetchall()
 
-    connect(path).close()
-    found = await asyncio.gather(*[asyncio.to_thread(open_it) for _ in range(4)])
-
-    assert len({tuple(rows) for rows in found}) == 1
+        assert db.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall() == before
 
 
 CHILD = """
