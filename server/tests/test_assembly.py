@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from fleetbell.assembly import Addresses, AddressInUse, FolderInUse, opened, operator_socket, serve
+from fleetbell.assembly import Addresses, AddressInUse, FolderInUse, opened, serve
 from fleetbell.config import Devices, Northbound, Settings
 from fleetbell.services.application import NewApplication
 
@@ -201,7 +201,7 @@ async def test_an_address_in_use_is_told_in_a_sentence_and_lets_the_folder_go(fo
 
     async with opened(settings(folder)):
         pass
-    assert not operator_socket(folder).exists()
+    assert not (folder / "operator.sock").exists()
 
 
 async def test_a_folder_in_use_is_told_before_anything_listens(folder: Path) -> None:

@@ -134,6 +134,9 @@ class Devices:
     )
     key: Path | None = setting(None, "PEM file with the key of the certificate.")
     poll_s: int = setting(300, "How often a device is asked to poll.")
+    handling: str = setting(
+        "forced", "What a device is told of an upgrade: forced (install now) or soft (when its user agrees)."
+    )
     default_tenant: str | None = setting(
         None, "Application id that the DDI tenant DEFAULT means; without it, the only application."
     )
@@ -146,6 +149,10 @@ class Devices:
         _check_port(self.http_port, "devices.http_port")
         _check_pair(self.certificate, self.key, "devices")
         _check_url(self.public_url, "devices.public_url")
+        _check(
+            self.handling in ("forced", "soft"),
+            f"devices.handling is forced or soft, not {self.handling!r}",
+        )
         _check(
             1 <= self.poll_s < 86_400,
             "devices.poll_s must be from 1 to 86399: devices read it as HH:MM:SS below a day",
@@ -167,7 +174,9 @@ class Callbacks:
     allow_http: bool = setting(False, "Whether callback URLs may be plain http.")
     deadline_s: float = setting(15.0, "The longest a POST may take, from the name lookup to the answer.")
     connect_s: float = setting(5.0, "The longest a connection may take to be made.")
-    connections_per_host: int = setting(16, "Connections to one host and port.")
+    connections_per_host: int = setting(
+        64, "Connections to one host and port; posts beyond them wait, and the wait counts to their deadline."
+    )
     answer_bytes: int = setting(16_384, "How much of an answer is read.")
 
     def __post_init__(self) -> None:

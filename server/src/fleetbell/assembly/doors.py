@@ -1,0 +1,176 @@
+"""Opens the doors of a platform: certificates, sockets, HTTP servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from fleetbell.adapters.certificates import ServerFiles, own_names, server_files
+from fleetbell.assembly.platform import Platform
+from fleetbell.config import Settings
+from fleetbell.southbound.ddi import listener
+
+_GRACE_S = 10  # how long requests under way may take once the platform is told to stop
+_KEEP_ALIVE_S = 75
+_BACKLOG = 2048
+
+
+class AddressInUse(Exception):
+    """A door cannot listen where the settings want it to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a serving platform is reached."""
+
+    operator_socket: Path
+    northbound_url: str | None
+    devices_https_url: str | None
+    devices_http_url: str | None
+    authority: Path | None  # the private CA to trust; None when certificates were given
+
+    def facts(self) -> dict[str, str | None]:
+        """The addresses for a program."""
+        return {
+            "northbound_url": self.northbound_url,
+            "devices_https_url": self.devices_https_url,
+            "devices_http_url": self.devices_http_url,
+            "ca_file": None if self.authority is None else str(self.authority),
+            "operator_socket": str(self.operator_socket),
+        }
+
+
+@contextlib.asynccontextmanager
+async def doors(platform: Platform) -> AsyncIterator[Addresses]:
+    """All doors, listening."""
+    settings = platform.settings
+    northbound, devices = settings.northbound, settings.devices
+    async with contextlib.AsyncExitStack() as running:
+
+        async def door(app: ASGIApp, sock: socket.socket, tls: ServerFiles | None = None) -> None:
+            await running.enter_async_context(_listening(app, sock, tls))
+
+        tls = _certificate(settings, northbound.host, northbound.certificate, northbound.key)
+        sock = _bound(northbound.host, northbound.port)
+        await door(platform.northbound_app, sock, tls)
+        northbound_url = northbound.public_url or _url("https", northbound.host, sock)
+        https_url = http_url = None
+        if devices.https_port is not None:
+            device_tls = _certificate(settings, devices.host, devices.certificate, devices.key)
+            sock = _bound(devices.host, devices.https_port)
+            listener.prepare(sock)
+            await door(platform.devices_app, sock, device_tls)
+            https_url = _url("https", devices.host, sock)
+        if devices.http_port is not None:
+            sock = _bound(devices.host, devices.http_port)
+            listener.prepare(sock)
+            await door(platform.devices_app, sock)
+            http_url = _url("http", devices.host, sock)
+        path = settings.operator_socket
+        running.callback(path.unlink, missing_ok=True)
+        await door(platform.operator_app, _bound_unix(path))
+        addresses = Addresses(path, northbound_url, https_url, http_url, tls.authority)
+        platform.open_doors.update({name: fact for name, fact in addresses.facts().items() if fact})
+        yield addresses
+
+
+def _certificate(settings: Settings, host: str, certificate: Path | None, key: Path | None) -> ServerFiles:
+    if certificate is not None and key is not None:
+        return ServerFiles(certificate, key, None)
+    names = own_names(host, settings.northbound.host, settings.devices.host)
+    return server_files(settings.folder / "tls", names)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise AddressInUse(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    return sock
+
+
+def _bound_unix(path: Path) -> socket.socket:
+    """A Unix socket. What a killed server left there is removed: the folder's lock says that it is dead."""
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.bind(str(path))
+    path.chmod(0o600)
+    return sock
+
+
+def _url(scheme: str, host: str, sock: socket.socket) -> str:
+    port = sock.getsockname()[1]
+    shown = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+    return f"{scheme}://{shown}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server inside our loop: signals are ours, and it tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+@contextlib.asynccontextmanager
+async def _listening(app: ASGIApp, sock: socket.socket, tls: ServerFiles | None) -> AsyncIterator[None]:
+    options: dict[str, Any] = {}
+    if tls is not None:
+        options["ssl_context_factory"] = lambda _config, _default: _tls_context(tls)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_GRACE_S,
+            **options,
+        )
+    )
+    task = asyncio.create_task(server.serve(sockets=[sock]))
+    listening = asyncio.create_task(server.listening.wait())
+    await asyncio.wait((task, listening), return_when=asyncio.FIRST_COMPLETED)
+    listening.cancel()
+    if task.done():
+        await task
+        raise AddressInUse("a door could not be opened; the log says why")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+        sock.close()
+
+
+def _tls_context(files: ServerFiles) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(files.certificate, files.key)
+    return context

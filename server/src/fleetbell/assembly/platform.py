@@ -1,0 +1,189 @@
+"""Chooses the adapters and wires them: a platform without sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from fleetbell.adapters.blobs_folder import FolderBlobs
+from fleetbell.adapters.callback_http import HttpCallback, Limits
+from fleetbell.adapters.sqlite.store import SqliteStore
+from fleetbell.clock import SystemClock
+from fleetbell.config import Settings
+from fleetbell.domain.delivery import Schedule
+from fleetbell.domain.egress import Egress
+from fleetbell.northbound.app import app as northbound_app
+from fleetbell.operator.app import app as operator_app
+from fleetbell.services import Services
+from fleetbell.services.access import Access
+from fleetbell.services.application import Applications
+from fleetbell.services.device import Devices
+from fleetbell.services.dispatch import Dispatcher, Sending
+from fleetbell.services.package import Packages
+from fleetbell.services.progress import Progress
+from fleetbell.services.subscription import Subscriptions
+from fleetbell.services.task import Tasks
+from fleetbell.southbound.ddi.contacts import Contacts
+from fleetbell.southbound.ddi.door import DoorSettings
+from fleetbell.southbound.ddi.door import app as ddi_app
+
+
+class FolderInUse(Exception):
+    """Another process works on this data folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A platform put together, without sockets."""
+
+    settings: Settings
+    services: Services
+    contacts: Contacts
+    northbound_app: ASGIApp
+    devices_app: ASGIApp
+    operator_app: ASGIApp
+    open_doors: dict[str, str]  # what the operator's door tells of the others
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Platform]:
+    """The platform of this folder, for one process; nothing is sent and nothing listens yet.
+
+    Raises:
+        FolderInUse: a server runs on the folder.
+        SchemaRefused: a newer release made the database.
+    """
+    folder = settings.folder
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(folder, settings.roles):
+        clock = SystemClock()
+        store = SqliteStore.open(folder / "fleetbell.db")
+        egress = Egress(tuple(ip_network(network) for network in settings.egress.allow))
+        callback = HttpCallback(
+            trust_folder=folder / "trust",
+            egress=egress,
+            limits=Limits(
+                connect_s=settings.callbacks.connect_s,
+                total_s=settings.callbacks.deadline_s,
+                answer_bytes=settings.callbacks.answer_bytes,
+                connections_per_host=settings.callbacks.connections_per_host,
+            ),
+        )
+        try:
+            yield _platform(settings, store, clock, egress, callback)
+        finally:
+            await callback.close()
+            await store.close()
+
+
+def _platform(
+    settings: Settings, store: SqliteStore, clock: SystemClock, egress: Egress, callback: HttpCallback
+) -> Platform:
+    as_number = settings.messages.upgrade_time_as_number
+    blobs = FolderBlobs(settings.folder / "packages", reserve_bytes=settings.storage.reserve_bytes)
+    dispatcher = _dispatcher(settings, store, clock, callback)
+    take, handed = dispatcher.take, dispatcher.handed
+
+    def trust(application_id: str) -> None:
+        callback.set_trust(application_id, [ca.pem for ca in store.reading.callback_cas(application_id)])
+
+    for application in store.reading.applications():
+        trust(application.application_id)
+    progress = Progress(
+        store,
+        clock,
+        take=take,
+        handed=handed,
+        upgrade_time_as_number=as_number,
+        notes_most=settings.storage.notes_most,
+    )
+    services = Services(
+        access=Access(
+            store,
+            clock,
+            token_s=settings.northbound.token_s,
+            refresh_s=settings.northbound.refresh_token_s,
+            calls_per_window=settings.northbound.calls_per_window,
+            window_s=settings.northbound.window_s,
+        ),
+        applications=Applications(store, clock, trust_changed=trust),
+        devices=Devices(store, clock),
+        packages=Packages(store, blobs, clock),
+        tasks=Tasks(store, clock, take=take, handed=handed, upgrade_time_as_number=as_number),
+        subscriptions=Subscriptions(
+            store, clock, allow_http=settings.callbacks.allow_http, egress=egress, handed=handed
+        ),
+        progress=progress,
+        dispatcher=dispatcher,
+        store=store,
+        clock=clock,
+    )
+    contacts = Contacts(store)
+    open_doors: dict[str, str] = {}
+    devices_app = ddi_app(
+        store=store,
+        blobs=blobs,
+        reports=progress,
+        contacts=contacts,
+        clock=clock,
+        settings=DoorSettings(
+            poll_s=settings.devices.poll_s,
+            public_url=settings.devices.public_url,
+            default_application_id=settings.devices.default_tenant,
+            version_key=settings.devices.version_key,
+            handling="forced" if settings.devices.handling == "forced" else "attempt",
+            notes_most=settings.storage.notes_most,
+        ),
+    )
+    return Platform(
+        settings,
+        services,
+        contacts,
+        northbound_app(
+            services,
+            json_body_bytes=settings.northbound.json_body_bytes,
+            list_body_bytes=settings.northbound.list_body_bytes,
+        ),
+        devices_app,
+        operator_app(services, addresses=lambda: open_doors),
+        open_doors,
+    )
+
+
+def _dispatcher(
+    settings: Settings, store: SqliteStore, clock: SystemClock, callback: HttpCallback
+) -> Dispatcher:
+    wanted = settings.dispatch
+    return Dispatcher(
+        store,
+        callback,
+        clock,
+        sending=Sending(
+            window_first=wanted.window_first, window_most=wanted.window_most, poll_s=wanted.poll_s
+        ),
+        schedule=Schedule(
+            unreachable_s=wanted.unreachable_s,
+            refused_s=wanted.refused_s,
+            horizon_s=wanted.horizon_s,
+            jitter=wanted.jitter,
+        ),
+    )
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, roles: tuple[str, ...]) -> Iterator[None]:
+    """Hold one lock for each role, so that a role runs once on a folder."""
+    with contextlib.ExitStack() as held:
+        for role in roles:
+            file = held.enter_context((folder / f"{role}.lock").open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise FolderInUse(f"another fleetbell works on {folder}; stop it first") from error
+        yield

@@ -1,0 +1,109 @@
+"""Runs a platform: its roles, its chores and its log, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from fleetbell.assembly.doors import Addresses, doors
+from fleetbell.assembly.platform import opened
+from fleetbell.config import Settings
+from fleetbell.services import Services
+
+_log = structlog.get_logger(__name__)
+
+_CONTACTS_EVERY_S = 3.0
+_UPKEEP_EVERY_S = 60.0
+
+
+async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
+    """Run the roles of the settings until SIGTERM or SIGINT; ``ready`` is called once everything listens.
+
+    Raises:
+        FolderInUse, SchemaRefused: see :func:`opened`.
+        AddressInUse: a door cannot listen.
+    """
+    _configure_logging(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with opened(settings) as platform, contextlib.AsyncExitStack() as running:
+        services = platform.services
+        if "dispatch" in settings.roles:
+            await services.dispatcher.start()
+            running.push_async_callback(services.dispatcher.stop, wait_s=settings.callbacks.deadline_s)
+        if "upkeep" in settings.roles:
+            await running.enter_async_context(_repeating(lambda: _upkeep(services), _UPKEEP_EVERY_S))
+        running.push_async_callback(services.progress.close)
+        running.push_async_callback(_quietly, platform.contacts.flush)
+        addresses = Addresses(settings.operator_socket, None, None, None, None)
+        if "doors" in settings.roles:
+            await running.enter_async_context(_repeating(platform.contacts.flush, _CONTACTS_EVERY_S))
+            addresses = await running.enter_async_context(doors(platform))
+        ready(addresses)
+        await stop.wait()
+        _log.info("stopping")
+
+
+@contextlib.asynccontextmanager
+async def _repeating(work: Callable[[], Awaitable[object]], every_s: float) -> AsyncIterator[None]:
+    """``work`` again and again, every so often; a failure is logged and does not end it."""
+
+    async def repeat() -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            await _quietly(work)
+
+    task = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _quietly(work: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await work()
+    except Exception:  # chores: the next round tries again
+        _log.exception("upkeep failed; it is tried again")
+
+
+async def _upkeep(services: Services) -> None:
+    at_ms = services.clock.now_ms()
+    await services.store.write(lambda tx: tx.delete_expired_tokens(at_ms=at_ms))
+
+
+def _configure_logging(settings: Settings) -> None:
+    """One event a line on standard error; the libraries' own loggers only from warnings on."""
+    level = getattr(logging, settings.logging.level.upper())
+    logging.basicConfig(stream=sys.stderr, level=max(level, logging.WARNING))
+    # A download that is cut ends without its last bytes: the device door says so itself, in better words.
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: "without completing response" not in record.getMessage()
+    )
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if settings.logging.json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
