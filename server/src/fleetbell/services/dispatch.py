@@ -47,7 +47,7 @@ class Sending:
 
     window_first: int = 4  # posts under way to one endpoint, to begin with
     window_most: int = 64
-    held_per_slot: int = 4  # heads that one endpoint may hold in memory, for each slot of its window
+    held_per_slot: int = 16  # heads that one endpoint may hold in memory, for each slot of its window
     settle_most: int = 256  # answers recorded in one transaction
     poll_s: float = 1.0  # the longest that a lost hint can delay a push
     outage_s: float = 1.0  # how long to wait before what could not be written is tried again
