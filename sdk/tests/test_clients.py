@@ -165,7 +165,7 @@ def test_a_package_is_uploaded_from_a_path(client: Client, platform: Platform, t
     platform.script = [Answer(200, PACKAGE)]
 
     package = client.upload_package(
-        path, file_type="softwarePackage", description="grün", **upload_arguments()
+        path, file_type="softwarePackage", description="grün", sha256="ab" * 32, **upload_arguments()
     )
 
     [call] = platform.work
@@ -175,7 +175,7 @@ def test_a_package_is_uploaded_from_a_path(client: Client, platform: Platform, t
     assert "transfer-encoding" not in call.headers
     assert content in call.body
     assert b'filename="meter.bin"' in call.body
-    names = ["fileType", "version", "deviceType", "model", "description", "file"]
+    names = ["fileType", "version", "deviceType", "model", "description", "sha256", "file"]
     places = [call.body.index(f'name="{name}"'.encode()) for name in names]
     assert places == sorted(places)
     assert "grün".encode() in call.body

@@ -154,18 +154,20 @@ class Client:
         *,
         file_type: FileType,
         version: str,
-        device_type: str,
-        model: str,
-        name: str | None = None,
+        device_type: str | None = None,
+        model: str | None = None,
         manufacturer_name: str | None = None,
+        name: str | None = None,
         protocol_type: str | None = None,
         description: str | None = None,
+        sha256: str | None = None,
         filename: str | None = None,
     ) -> Package:
         """Upload a package, from a path or from an open binary file, without reading it into memory.
 
-        ``device_type``, ``model`` and ``manufacturer_name`` name the product it is for. A file that can seek
-        is sent from where it stands, with its length. This call is an extension of the documented API.
+        ``device_type``, ``model`` and ``manufacturer_name`` name the product it is for. With ``sha256`` the
+        platform refuses a package that arrived altered. A file that can seek is sent from where it stands,
+        with its length. This call is an extension of the documented API.
         """
         fields = package_fields(
             file_type=file_type,
@@ -176,6 +178,7 @@ class Client:
             manufacturer_name=manufacturer_name,
             protocol_type=protocol_type,
             description=description,
+            sha256=sha256,
         )
         with opened(package, filename) as (file, sent_name):
             return self._call(flows.upload_package(self._session, file, sent_name, fields))

@@ -117,11 +117,12 @@ def package_fields(
     file_type: FileType,
     version: str,
     name: str | None,
-    device_type: str,
-    model: str,
+    device_type: str | None,
+    model: str | None,
     manufacturer_name: str | None,
     protocol_type: str | None,
     description: str | None,
+    sha256: str | None,
 ) -> Mapping[str, str]:
     """The form fields of an upload, in their order on the wire; what is None is left out."""
     fields = {
@@ -133,5 +134,6 @@ def package_fields(
         "manufacturerName": manufacturer_name,
         "protocolType": protocol_type,
         "description": description,
+        "sha256": sha256,
     }
     return {field: value for field, value in fields.items() if value is not None}
