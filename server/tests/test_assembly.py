@@ -172,6 +172,25 @@ def test_after_a_kill_the_next_start_takes_the_folder_over(folder: Path) -> None
             assert health(Path(addresses["operator_socket"])) == 200
 
 
+def test_what_a_kill_left_of_an_upload_is_gone_after_the_next_start(folder: Path) -> None:
+    with serving(folder):
+        pass
+    (folder / "packages" / "pkg-without-a-row").write_bytes(b"kept, and then the power went")
+    (folder / "packages" / "0123.part").write_bytes(b"half of a file")
+
+    with serving(folder):
+        assert list((folder / "packages").iterdir()) == []
+
+
+def test_a_sender_that_starts_beside_the_doors_leaves_their_uploads_alone(folder: Path) -> None:
+    with serving(folder, roles=["doors"]):
+        upload = folder / "packages" / "0123.part"
+        upload.write_bytes(b"on its way in")
+
+        with serving(folder, roles=["dispatch"]):
+            assert upload.exists()
+
+
 def test_doors_and_dispatch_run_as_two_processes(folder: Path) -> None:
     with serving(folder, roles=["doors"]) as (_, doors), serving(folder, roles=["dispatch"]) as (_, sender):
         assert health(Path(doors["operator_socket"])) == 200

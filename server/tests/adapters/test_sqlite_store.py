@@ -237,3 +237,19 @@ def _told(store: SqliteStore) -> list[object]:
         reading.next_due_ms(endpoint.endpoint_id),
         reading.deliveries_waiting(),
     ]
+
+
+async def test_nobody_but_its_owner_may_read_the_database_whatever_the_folder_allows(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    path.touch(0o644)  # as a release before this one may have made it
+    store = SqliteStore.open(path)
+    try:
+        await store.write(lambda tx: tx.add_application(an_application("app-1")))
+
+        assert _modes(tmp_path) == {"hub.db": 0o600, "hub.db-wal": 0o600, "hub.db-shm": 0o600}
+    finally:
+        await store.close()
+
+
+def _modes(folder: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}

@@ -1,10 +1,11 @@
 """Secrets that are replaced with an overlap."""
 
 import hashlib
+from dataclasses import replace
 
-from fleetbell.domain.application import Rotating, digest
+from fleetbell.domain.application import Application, Rotating, digest
 from fleetbell.testing.clock import START_MS
-from fleetbell.testing.makers import LOGIN_SECRET, an_application
+from fleetbell.testing.makers import LOGIN_SECRET, a_device, an_application
 
 
 def test_a_secret_is_kept_as_its_sha256() -> None:
@@ -46,3 +47,17 @@ def test_the_newest_value_comes_first_and_at_most_two_count() -> None:
 
 def test_a_secret_replaced_without_overlap_is_worth_nothing_at_once() -> None:
     assert Rotating("a").rotated("b", former_until_ms=START_MS).valid(at_ms=START_MS) == ("b",)
+
+
+def test_no_secret_is_seen_where_an_application_or_a_device_is_printed() -> None:
+    application = Application(
+        application_id="app-1",
+        name="Meters",
+        login=Rotating("secret-1"),
+        signing=Rotating("secret-2"),
+        created_at_ms=0,
+        gateway_token="secret-3",
+    )
+    device = replace(a_device(), verify_code="secret-4", target_token="secret-5", psk="secret-6")
+
+    assert "secret-" not in f"{application!r} {device!r}"

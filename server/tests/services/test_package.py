@@ -1,5 +1,6 @@
 """Uploading, finding and deleting packages."""
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -204,7 +205,34 @@ async def test_a_sweep_removes_only_what_no_package_has(house: House) -> None:
     package = await house.package()
     left = await house.package()
     await house.store.write(lambda tx: tx.delete_package(left.file_id))
+    await house.packages.begin("app-1").write(b"begun, and then the process was killed")
 
-    assert await house.packages.sweep() == 1
+    assert await house.packages.sweep() == 2
 
+    assert files(house) == [package.file_id]
+
+
+async def test_a_caller_that_goes_away_while_its_file_is_kept_leaves_all_of_it_or_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.application()
+    upload = house.packages.begin("app-1")
+    await upload.write(b"0123456789")
+    committed, go_on = asyncio.Event(), asyncio.Event()
+    write = house.store.write
+
+    async def slow(work: Any) -> Any:
+        done = await write(work)
+        committed.set()
+        await go_on.wait()
+        return done
+
+    monkeypatch.setattr(house.store, "write", slow)
+    finishing = asyncio.create_task(upload.finish(NEW))
+    await committed.wait()
+    finishing.cancel()
+    await asyncio.gather(finishing, return_exceptions=True)
+    go_on.set()
+
+    [package] = house.packages.list("app-1", Page()).rows
     assert files(house) == [package.file_id]

@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fleetbell.adapters.certificates import ServerFiles, own_names, server_files
+from fleetbell.assembly.connection import BoundedConnection, connection_within, descriptors_raised
 from fleetbell.assembly.platform import Platform
 from fleetbell.config import Settings
 from fleetbell.southbound.ddi import listener
@@ -55,9 +56,10 @@ async def doors(platform: Platform) -> AsyncIterator[Addresses]:
     settings = platform.settings
     northbound, devices = settings.northbound, settings.devices
     async with contextlib.AsyncExitStack() as running:
+        connection = connection_within(descriptors_raised())
 
         async def door(app: ASGIApp, sock: socket.socket, tls: ServerFiles | None = None) -> None:
-            await running.enter_async_context(_listening(app, sock, tls))
+            await running.enter_async_context(_listening(app, sock, tls, connection))
 
         tls = _certificate(settings, northbound.host, northbound.certificate, northbound.key)
         sock = _bound(northbound.host, northbound.port)
@@ -134,14 +136,16 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def _listening(app: ASGIApp, sock: socket.socket, tls: ServerFiles | None) -> AsyncIterator[None]:
+async def _listening(
+    app: ASGIApp, sock: socket.socket, tls: ServerFiles | None, connection: type[BoundedConnection]
+) -> AsyncIterator[None]:
     options: dict[str, Any] = {}
     if tls is not None:
         options["ssl_context_factory"] = lambda _config, _default: _tls_context(tls)
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=connection,
             ws="none",
             lifespan="off",
             log_config=None,

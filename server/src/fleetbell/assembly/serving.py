@@ -22,6 +22,15 @@ _log = structlog.get_logger(__name__)
 _CONTACTS_EVERY_S = 3.0
 _UPKEEP_EVERY_S = 60.0
 
+# What the HTTP server would log. A download that is cut: the device door says so itself, in better words.
+# What is no HTTP, or wants another protocol, is refused: a line for each would let strangers fill the log.
+_NOT_LOGGED = (
+    "without completing response",
+    "Invalid HTTP request received",
+    "Unsupported upgrade request",
+    "No supported WebSocket library",
+)
+
 
 async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
     """Run the roles of the settings until SIGTERM or SIGINT; ``ready`` is called once everything listens.
@@ -37,6 +46,8 @@ async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
         loop.add_signal_handler(number, stop.set)
     async with opened(settings) as platform, contextlib.AsyncExitStack() as running:
         services = platform.services
+        if "doors" in settings.roles:
+            await _sweep(services)
         if "dispatch" in settings.roles:
             await services.dispatcher.start()
             running.push_async_callback(services.dispatcher.stop, wait_s=settings.callbacks.deadline_s)
@@ -51,6 +62,13 @@ async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
         ready(addresses)
         await stop.wait()
         _log.info("stopping")
+
+
+async def _sweep(services: Services) -> None:
+    """Only where uploads arrive: another role's start must not take them away while they do."""
+    leftovers = await services.packages.sweep()
+    if leftovers:
+        _log.info("removed what interrupted uploads had left", files=leftovers)
 
 
 @contextlib.asynccontextmanager
@@ -86,9 +104,8 @@ def _configure_logging(settings: Settings) -> None:
     """One event a line on standard error; the libraries' own loggers only from warnings on."""
     level = getattr(logging, settings.logging.level.upper())
     logging.basicConfig(stream=sys.stderr, level=max(level, logging.WARNING))
-    # A download that is cut ends without its last bytes: the device door says so itself, in better words.
     logging.getLogger("uvicorn.error").addFilter(
-        lambda record: "without completing response" not in record.getMessage()
+        lambda record: not any(words in record.getMessage() for words in _NOT_LOGGED)
     )
     renderer: Any = (
         structlog.processors.JSONRenderer()

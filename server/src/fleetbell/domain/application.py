@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 def digest(secret: str) -> str:
@@ -44,13 +44,12 @@ class Application:
 
     application_id: str
     name: str
-    login: Rotating  # digests
-    signing: Rotating  # whsec_... texts
+    login: Rotating = field(repr=False)  # digests
+    signing: Rotating = field(repr=False)  # whsec_... texts
     created_at_ms: int
     ddi_tenant: str | None = None  # its name in the paths of the DDI door, in lower case
-    gateway_token: str | None = (
-        None  # digest; a device that shows the token may act for any node id of the application
-    )
+    # A digest; a device that shows the token may act for any node id of the application.
+    gateway_token: str | None = field(default=None, repr=False)
     calls_per_window: int | None = None  # flow control; None: the platform's setting
 
     def accepts(self, secret: str, *, at_ms: int) -> bool:

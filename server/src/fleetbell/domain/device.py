@@ -50,9 +50,10 @@ class Device:
     product: Product = Product()
     manufacturer_id: str = ""
     protocol_type: str = ""
-    verify_code: str = ""
-    target_token: str | None = None  # its secret at the device doors, as it is: agents send it literally
-    psk: str | None = None
+    verify_code: str = field(default="", repr=False)
+    # Its secret at the device doors, as it is: agents send it literally.
+    target_token: str | None = field(default=None, repr=False)
+    psk: str | None = field(default=None, repr=False)
     timeout_s: int = 0  # of the verify code; 0: never ends
     sw_version: str = ""
     fw_version: str = ""

@@ -196,7 +196,7 @@ class Query:
         raw: dict[str, str] = {}
         for part in text.split("&"):
             for name, value in parse_qsl(part, errors="surrogateescape"):
-                values[name] = (*values.get(name, ()), value)
+                values[name] = (*values.get(name, ())[:1], value)  # twice is told from once; more is the same
                 raw[name] = part.partition("=")[2]
         return cls(values, raw)
 
@@ -264,13 +264,17 @@ class Resource:
         has_owner: bool = False,
     ) -> None:
         """Without ``access`` anybody may call. ``has_owner``: the query may name the application."""
-        self._family = family
+        self.family = family
         self._handlers = dict(handlers)
         if "GET" in handlers:
             self._handlers["HEAD"] = handlers["GET"]
         self._access = access
         self._limits = limits
         self._has_owner = has_owner
+
+    @property
+    def methods(self) -> frozenset[str]:
+        return frozenset(self._handlers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -283,7 +287,7 @@ class Resource:
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
         handler = self._handlers.get(scope["method"])
         if handler is None:
-            return wrong_method(self._family, scope["method"], self._handlers)
+            return wrong_method(self.family, scope["method"], self._handlers)
         try:
             call = Call(scope, receive, self._limits)
             try:
@@ -293,7 +297,7 @@ class Resource:
                         call.check_owner()
                 return await handler(call)
             except DomainError as refusal:
-                row = api_error(self._family, refusal)
+                row = api_error(self.family, refusal)
                 if row is None:
                     raise
                 headers = _retry_after(refusal)
@@ -303,7 +307,7 @@ class Resource:
         except ClientGone:
             raise
         except Exception as error:
-            return own_fault(self._family, error, scope)
+            return own_fault(self.family, error, scope)
 
 
 def reply(value: object) -> Response:

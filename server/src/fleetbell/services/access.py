@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fleetbell.clock import Clock
 from fleetbell.domain.application import Application, Token, digest
@@ -22,8 +22,8 @@ from fleetbell.ports.store import Store, Transaction
 class Grant:
     """What a login or a refresh gives. The platform keeps only digests of the two tokens."""
 
-    access_token: str
-    refresh_token: str
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
     expires_in_s: int  # of the access token
 
 

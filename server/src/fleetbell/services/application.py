@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -29,9 +29,9 @@ class NewApplication:
     """An application with the secrets that are shown this once."""
 
     application: Application
-    login_secret: str
-    signing_secret: str
-    gateway_token: str | None = None
+    login_secret: str = field(repr=False)
+    signing_secret: str = field(repr=False)
+    gateway_token: str | None = field(default=None, repr=False)
 
 
 class Applications:

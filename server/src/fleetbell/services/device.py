@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fleetbell.clock import Clock
 from fleetbell.domain.device import Device, Product
@@ -29,10 +29,10 @@ class NewDevice:
     product: Product = Product()
     manufacturer_id: str = ""
     protocol_type: str = ""
-    verify_code: str | None = None  # None: one is made
-    psk: str | None = None  # 8 to 32 hexadecimal characters; None: one is made
+    verify_code: str | None = field(default=None, repr=False)  # None: one is made
+    psk: str | None = field(default=None, repr=False)  # 8 to 32 hexadecimal characters; None: one is made
     timeout_s: int = 0
-    target_token: str | None = None
+    target_token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.node_id:
@@ -47,9 +47,9 @@ class NewDevice:
             ("protocolType", self.protocol_type),
             ("verifyCode", self.verify_code or ""),
         )
-        for field, text in words:
+        for word, text in words:
             if len(text) > 256 or not text.isprintable():
-                raise InputInvalid(f"{field} has at most 256 characters, all of them printable")
+                raise InputInvalid(f"{word} has at most 256 characters, all of them printable")
         if self.psk is not None and not _PSK.fullmatch(self.psk):
             raise InputInvalid("psk has 8 to 32 hexadecimal characters")
         if not 0 <= self.timeout_s <= _TIMEOUT_MOST_S:

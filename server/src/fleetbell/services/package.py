@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 
@@ -123,14 +124,15 @@ class Packages:
         await self._blobs.delete(file_id)
 
     async def sweep(self) -> int:
-        """Remove contents that no package has: a crash can leave them between two steps. How many.
+        """Remove what a crash left: unfinished uploads, and contents that no package has. How many.
 
-        For the start of the platform, before the first upload begins.
+        For the start of the one process that takes uploads, before the first one begins.
         """
+        unfinished = await self._blobs.discard_unfinished()
         orphans = [blob_id for blob_id in self._blobs.ids() if self._store.reading.package(blob_id) is None]
         for blob_id in orphans:
             await self._blobs.delete(blob_id)
-        return len(orphans)
+        return unfinished + len(orphans)
 
 
 class Upload:
@@ -160,7 +162,8 @@ class Upload:
         try:
             if self._empty:
                 raise InputInvalid("the file is empty; send at least one byte")
-            return await self._keep(new)
+            # Not to be cancelled between the file and its row: one would be kept without the other.
+            return await asyncio.shield(self._keep(new))
         except BaseException:
             await self.abandon()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -55,6 +56,7 @@ class SqliteStore:
         Raises:
             SchemaRefused: a newer release made it.
         """
+        _keep_private(path)
         writer = _connect(path)
         migrate(writer)
         return cls(writer, _connect(path, reading=True))
@@ -73,6 +75,16 @@ class SqliteStore:
     async def close(self) -> None:
         await self._writer.close()
         self._reader.close()
+
+
+def _keep_private(path: Path) -> None:
+    """Let nobody but the owner read the database: secrets are in it. SQLite gives its other files the same
+    permissions.
+    """
+    if not path.exists():
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    elif path.is_file() and path.stat().st_mode & 0o077:
+        path.chmod(0o600)
 
 
 def _connect(path: Path, *, reading: bool = False) -> apsw.Connection:

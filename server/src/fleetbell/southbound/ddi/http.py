@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Request:
     """What is asked. ``segments`` are the parts of the path, decoded; ``raw_segments`` as they came."""
 
     __slots__ = ("_receive", "headers", "method", "raw_segments", "scope", "segments")
+
+    body_s = 60.0  # for a whole body to arrive
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -76,22 +79,25 @@ class Request:
         """The whole body, which should be JSON.
 
         Raises:
-            InputInvalid: it is longer than ``most_bytes``.
+            InputInvalid: it is longer than ``most_bytes``, or has not arrived in time.
             MediaTypeRefused: it says that it is CBOR.
         """
         if b"cbor" in self.headers.get(b"content-type", b""):
             raise MediaTypeRefused("bodies are read as application/json here, not as CBOR")
-        body = b""
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            piece: bytes = message.get("body", b"")
-            body += piece
-            if len(body) > most_bytes:
-                raise InputInvalid(f"the body is longer than {most_bytes} bytes; send less at once")
-            if not message.get("more_body", False):
-                return body
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self.body_s):
+                while True:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    body += message.get("body", b"")
+                    if len(body) > most_bytes:
+                        raise InputInvalid(f"the body is longer than {most_bytes} bytes; send less at once")
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError as error:
+            raise InputInvalid(f"the body did not arrive within {self.body_s:g} s") from error
 
     async def until_gone(self) -> None:
         """Return when the client has closed the connection. For requests without a body."""
