@@ -114,13 +114,25 @@ async def test_deleting_twice_is_harmless(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_a_start_removes_what_a_crash_left(tmp_path: Path) -> None:
+async def test_what_a_crash_left_is_removed_when_it_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "0123.part").write_bytes(b"half")
     (tmp_path / "pkg-1").write_bytes(b"whole")
 
-    FolderBlobs(tmp_path)
+    assert await FolderBlobs(tmp_path).discard_unfinished() == 1
 
     assert names(tmp_path) == ["pkg-1"]
+
+
+async def test_another_process_on_the_folder_does_not_touch_an_upload_in_progress(tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    writer = blobs.writer()
+    await writer.write(b"01234")
+
+    FolderBlobs(tmp_path)
+    await writer.write(b"56789")
+    await writer.keep("pkg-1")
+
+    assert blobs.path("pkg-1").read_bytes() == b"0123456789"
 
 
 @pytest.mark.parametrize("blob_id", ["", ".", "..", "../pkg-1", "a/b", "/etc/passwd", "a.part", "a\x00b"])

@@ -1,7 +1,8 @@
 """Package contents as files in one folder.
 
 A file on its way in has a temporary name in the same folder; it gets its own name, by one rename, after its
-bytes are on stable storage. What a crash leaves under a temporary name is removed at the next start.
+bytes are on stable storage. What a crash leaves under a temporary name stays until
+:meth:`FolderBlobs.discard_unfinished`.
 """
 
 from __future__ import annotations
@@ -39,8 +40,6 @@ class FolderBlobs:
         self._reserve_bytes = reserve_bytes
         self._write = write
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left in folder.glob(f"*{_PART}"):
-            left.unlink()
 
     def writer(self) -> FolderBlobWriter:
         return FolderBlobWriter(self._folder, self._reserve_bytes, self._write)
@@ -53,6 +52,15 @@ class FolderBlobs:
 
     async def delete(self, blob_id: str) -> None:
         await asyncio.to_thread(self.path(blob_id).unlink, missing_ok=True)
+
+    async def discard_unfinished(self) -> int:
+        return await asyncio.to_thread(self._discard_unfinished)
+
+    def _discard_unfinished(self) -> int:
+        left = list(self._folder.glob(f"*{_PART}"))
+        for part in left:
+            part.unlink(missing_ok=True)
+        return len(left)
 
 
 def _path(folder: Path, blob_id: str) -> Path:

@@ -6,7 +6,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fleetbell.northbound import access, device, package, subscription, task
-from fleetbell.northbound.call import Limits, Services, unknown_path
+from fleetbell.northbound.call import Limits, Resource, Services, unknown_path
 from fleetbell.northbound.errors import Family
 
 # Whose error a path gets that is not there, by how it begins.
@@ -39,15 +39,19 @@ def app(
         body_s=body_s,
         upload_silence_s=upload_silence_s,
     )
-    resources = {
+    routes = [Route(path, resource) for path, resource in resources(services, limits).items()]
+    return Router(routes, default=_nothing_here, redirect_slashes=False)
+
+
+def resources(services: Services, limits: Limits) -> dict[str, Resource]:
+    """Every path of the door; one with a fixed last part comes before the one with any."""
+    return {
         **access.resources(services, limits),
         **device.resources(services, limits),
         **package.resources(services, limits),
         **task.resources(services, limits),
         **subscription.resources(services, limits),
     }
-    routes = [Route(path, resource) for path, resource in resources.items()]
-    return Router(routes, default=_nothing_here, redirect_slashes=False)
 
 
 async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:

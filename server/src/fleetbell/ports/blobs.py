@@ -45,3 +45,10 @@ class Blobs(Protocol):
     async def delete(self, blob_id: str) -> None:
         """Remove it; no error when it is not there."""
         ...
+
+    async def discard_unfinished(self) -> int:
+        """Forget what writers left that did not come to an end, in any process; how many.
+
+        For the start of the one process that writes: a writer that is at work would lose its blob.
+        """
+        ...
