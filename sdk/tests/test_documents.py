@@ -1,17 +1,13 @@
-"""The pages about the SDK say what the SDK does."""
+"""The reference page of the SDK says what the SDK does."""
 
 import re
 from pathlib import Path
-
-import pytest
 
 import fleetbell_sdk
 from fleetbell_sdk import AsyncReceiver, Client, errors, legacy, signature
 
 DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = (DOCS / "reference" / "sdk.md").read_text()
-HOW_TO = (DOCS / "how-to" / "receive.md").read_text()
-BLOCKS: list[str] = re.findall(r"```python\n(.*?)```", HOW_TO, re.DOTALL)
 
 
 def section(title: str) -> str:
@@ -51,29 +47,6 @@ def test_every_header_is_on_the_reference_page() -> None:
 
     assert len(names) == 7
     assert [name for name in names if f"`{name}`" not in REFERENCE] == []
-
-
-@pytest.mark.parametrize("block", BLOCKS)
-def test_the_programs_of_the_guide_can_be_read(block: str) -> None:
-    compile(block, "receive.md", "exec")
-
-
-def test_the_receiver_of_the_guide_works_and_its_trial_too(capsys: pytest.CaptureFixture[str]) -> None:
-    def having(text: str) -> str:
-        [block] = [block for block in BLOCKS if text in block]
-        return block
-
-    names: dict[str, object] = {}
-    exec(having("@receiver.on(SoftwareStateChanged)"), names)
-    exec(having("import deliver"), names)
-
-    assert capsys.readouterr().out == "dev-a SUCCESS V1.1.0\n"
-
-
-def test_the_guide_imports_names_that_are_there() -> None:
-    for block in BLOCKS:
-        for line in re.findall(r"^from fleetbell_sdk.*", block, re.MULTILINE):
-            exec(line, {})
 
 
 def test_asynchronous_receivers_have_the_same_registration() -> None:

@@ -252,6 +252,7 @@ def test_registering_sends_what_is_set_and_nothing_else(with_secret: bool, versi
     }
     assert "dev-a" in repr(device)
     assert "'p'" not in repr(device)
+    assert "'v'" not in repr(device)
 
 
 def test_a_task_with_a_policy_is_created() -> None:

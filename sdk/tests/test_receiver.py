@@ -258,6 +258,13 @@ def test_a_first_attempt_is_no_repeat_and_a_bare_one_neither() -> None:
     assert seen[1] == Context(None, None, None, None, 0, is_replay=False, is_verified=False)
 
 
+@pytest.mark.parametrize("how", [{"attempt": 2}, {"is_replay": True}])
+def test_a_later_attempt_and_a_replay_are_repeats(how: dict[str, int]) -> None:
+    body = encode(software_state())
+
+    assert Context.read(push_headers(body, secret=None, **how), is_verified=False).is_repeat  # type: ignore[arg-type]
+
+
 def test_a_default_of_the_handler_stays_its_own() -> None:
     receiver = Receiver.unsigned()
     seen: list[int] = []

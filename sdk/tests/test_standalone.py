@@ -215,14 +215,66 @@ def test_a_client_that_does_not_trust_the_certificate_does_not_post(
     assert got == []
 
 
-def test_kept_connections_give_way_when_the_places_run_out(plain: Server) -> None:
-    """Two places, and three clients that all would like to stay."""
-    url = f"http://127.0.0.1:{plain.port}/"
-    with raw(plain) as one:
-        one.sendall(signed_request())
-        assert one.recv(65536).startswith(b"HTTP/1.1 200 ")
+def test_a_connection_may_be_silent_between_two_requests_for_longer_than_within_one(plain: Server) -> None:
+    with raw(plain) as client:
+        for _ in range(2):
+            client.sendall(signed_request())
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+            time.sleep(0.5)  # longer than request_s, far shorter than idle_s
 
-        assert [post(url, software_state(), secret=SECRET).status for _ in range(4)] == [200] * 4
+
+def test_a_second_request_has_no_more_time_than_a_first(plain: Server) -> None:
+    with raw(plain) as client:
+        client.sendall(signed_request())
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        started = time.monotonic()
+        client.sendall(signed_request()[:-1])
+
+        assert client.recv(65536) == b""
+        assert time.monotonic() - started < 5
+
+
+def test_a_kept_connection_gives_way_when_the_places_run_out() -> None:
+    """Two places: one is kept open and silent, one is busy, and a third client comes."""
+    receiver = Receiver.unsigned()
+    entered, go_on = threading.Event(), threading.Event()
+
+    @receiver.on(SoftwareResult)
+    def slow(_message: SoftwareResult) -> None:
+        entered.set()
+        assert go_on.wait(10)
+
+    with serve(receiver, "127.0.0.1", 0, plain_http=True, max_connections=2) as server, raw(server) as kept:
+        url = f"http://127.0.0.1:{server.port}/"
+        kept.sendall(signed_request())
+        assert kept.recv(65536).startswith(b"HTTP/1.1 200 ")
+        busy = threading.Thread(target=post, args=(url, software_result()))
+        busy.start()
+        assert entered.wait(10)
+
+        assert post(url, software_state()).status == 200
+        assert kept.recv(1) == b""
+        go_on.set()
+        busy.join(10)
+
+
+def test_closing_cuts_what_does_not_finish_in_time() -> None:
+    receiver = Receiver.unsigned()
+    entered, go_on = threading.Event(), threading.Event()
+
+    @receiver.on(SoftwareStateChanged)
+    def stuck(_message: SoftwareStateChanged) -> None:
+        entered.set()
+        go_on.wait(30)
+
+    server = serve(receiver, "127.0.0.1", 0, plain_http=True)
+    with raw(server) as client:
+        client.sendall(signed_request())
+        assert entered.wait(10)
+        server.close(grace_s=0.05)
+
+        assert client.recv(65536) == b""
+    go_on.set()
 
 
 def test_closing_lets_a_push_under_way_finish(receiver: Receiver) -> None:

@@ -248,7 +248,7 @@ class RegisteredDevice:
     """What a registration gives. ``secret`` comes with a registration that asks for one."""
 
     device_id: str
-    verify_code: str
+    verify_code: str = field(repr=False)
     timeout_s: int | None
     psk: str = field(repr=False)
     secret: str = field(repr=False)

@@ -14,11 +14,10 @@ dev-a SUCCESS
 from __future__ import annotations
 
 import http.client
-import itertools
+import secrets
 import ssl
 import time
 from collections.abc import Iterable
-from typing import Final
 from urllib.parse import urlsplit
 
 from fleetbell_sdk.receiver import Receiver, Reply
@@ -56,8 +55,6 @@ __all__ = [
     "software_result",
     "software_state",
 ]
-
-_numbers: Final = itertools.count(1)
 
 
 def software_state(
@@ -154,9 +151,10 @@ def push_headers(
 ) -> dict[str, str]:
     """The headers a platform would send with ``body``; without a secret there is no signature.
 
-    Each call makes another ``webhook_id``, and the time is now, unless they are given.
+    Each call makes another ``webhook_id``, also in another run, so that a receiver which remembers what it
+    has seen takes it for new. The time is now. Both can be given.
     """
-    message_id = webhook_id or f"test-{next(_numbers)}"
+    message_id = webhook_id or f"test-{secrets.token_hex(8)}"
     timestamp_s = int(time.time()) if at_s is None else at_s
     headers = {
         "Content-Type": "application/json",

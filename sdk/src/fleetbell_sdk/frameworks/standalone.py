@@ -1,6 +1,7 @@
 """A receiver without a framework: a small threaded HTTPS server on the standard library.
 
-One thread per connection, at most ``max_connections`` of them; further connections wait. A client that is
+One thread per connection, at most ``max_connections`` of them; a further one waits until one ends, and ends
+one that is only kept open. A client that is
 slow to speak is cut off: a request must be there within ``request_s``, and a connection that is kept open
 may be silent for ``idle_s``.
 """
@@ -171,14 +172,6 @@ class Server:
                 connection.cut()
         self._closed.set()
 
-    @property
-    def is_crowded(self) -> bool:
-        """Whether every place is taken, so that connections should not be kept open."""
-        free = self._slots.acquire(blocking=False)
-        if free:
-            self._slots.release()
-        return not free
-
     def _accept(self) -> None:
         with selectors.DefaultSelector() as selector, self._listener, self._wake, self._waker:
             selector.register(self._listener, selectors.EVENT_READ)
@@ -314,7 +307,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._connection.is_busy = False
         self._connection.is_idle = True
         self._reader.await_request()
-        if self._server.is_closing or self._server.is_crowded:
+        if self._server.is_closing:
             self.close_connection = True
 
     def parse_request(self) -> bool:
