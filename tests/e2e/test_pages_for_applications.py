@@ -1,0 +1,94 @@
+"""The pages for those who write applications, run as they stand: a real platform, devices and receivers."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections import defaultdict
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetbell_sdk.testing import push_headers, software_result
+from fleetbell_sdk.wire import encode
+from tests.e2e.pages import ROOT, blocks, run, script
+from tests.programs import require
+
+RECEIVE = ROOT / "docs" / "how-to" / "receive.md"
+OLD = ROOT / "docs" / "how-to" / "old-applications.md"
+
+# The log of the receiver that was started last says where it listens.
+LOGS = "$(cat alone.log flask.log fastapi.log 2> missing.log)"
+RECEIVER_HERE = f"$(grep -o 'https://127.0.0.1:[0-9]*' <<< \"{LOGS}\" | tail -n 1)"
+PLATFORM_HERE = "$(grep -o 'https://127.0.0.1:[0-9]*' platform.log | head -n 1)"
+UPGRADED = ["downloading", "downloaded", "updating", "idle"]
+
+
+def test_the_page_on_receiving_goes_from_nothing_to_results_and_refuses_forgeries(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("openssl", package="openssl")
+
+    said = run(
+        script(RECEIVE, "receive-trial"),
+        short_path,
+        {
+            "https://127.0.0.1:8743": PLATFORM_HERE,
+            "https://127.0.0.1:8443": RECEIVER_HERE,
+            "alone.py 8443": "alone.py 0",
+            "--port 8443": "--port 0",
+        },
+    )
+
+    states, results = defaultdict(list), []
+    for device, state in re.findall(r"^state (\S+) (\S+)$", said, re.MULTILINE):
+        states[device].append(state)
+    for device, result, version in re.findall(r"^result (\S+) (\S+) (\S+)$", said, re.MULTILINE):
+        results.append((result, version))
+        assert states[device] == UPGRADED or result == "FAIL"
+    assert len(re.findall(r"goes to https://127.0.0.1:\d+/push$", said, re.MULTILINE)) == 4
+    assert sorted(results) == [("FAIL", "1.0.0"), ("SUCCESS", "2.0"), ("SUCCESS", "2.0")]
+    assert (
+        re.findall(r"^(signed|forged): (\d+)$", said, re.MULTILINE)
+        == [("signed", "200"), ("forged", "401")] * 2
+    )
+    assert "3 passed" in said
+    monkeypatch.chdir(short_path / "receive-trial")
+    with closing(sqlite3.connect("results.db")) as database:
+        assert database.execute("SELECT count(*) FROM result").fetchone() == (3 + 2 + 2,)
+    _the_check_without_our_sdk_works()
+
+
+def _the_check_without_our_sdk_works() -> None:
+    """In the folder of the trial, whose secret it reads."""
+    [program] = [block.text for block in blocks(RECEIVE) if block.file_name == "without_sdk.py"]
+    names: dict[str, Any] = {}
+    exec(program, names)
+    body = encode(software_result())
+    secret = json.loads(Path("application.json").read_text())["signing_secret"]
+
+    assert "fleetbell" not in program
+    assert names["take"](body, push_headers(body, secret=secret)) == 200
+    assert names["take"](body + b" ", push_headers(body, secret=secret)) == 401
+
+
+def test_the_page_on_old_applications_runs_one_against_a_platform(short_path: Path) -> None:
+    require("openssl", package="openssl")
+
+    said = run(
+        script(OLD, "old-trial"),
+        short_path,
+        {
+            "platformPort = 8743": f"platformPort = $(cut -d : -f 3 <<< {PLATFORM_HERE})",
+            "127.0.0.1 8443": "127.0.0.1 0",
+        },
+    )
+
+    assert len(re.findall(r"^task \S+$", said, re.MULTILINE)) == 1
+    assert len(re.findall(r"^state \S+ \w+$", said, re.MULTILINE)) == 2 * len(UPGRADED)
+    assert len(re.findall(r"^result \S+ SUCCESS 2.0$", said, re.MULTILINE)) == 2
+    assert len(re.findall(r"^sub task \S+ success$", said, re.MULTILINE)) == 2
+    assert "is not checked" not in said  # the page names the platform's CA
