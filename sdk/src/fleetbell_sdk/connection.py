@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,11 +20,13 @@ __all__ = [
     "Authority",
     "FileType",
     "PackageFile",
+    "failure",
     "failures_named",
     "opened",
     "options",
     "package_fields",
     "sent",
+    "trusting",
 ]
 
 Authority = str | os.PathLike[str] | ssl.SSLContext | None
@@ -49,7 +52,7 @@ def options(base_url: str, ca: Authority, *, timeout_s: float, proxy_from_env: b
 
     Raises:
         ValueError: ``base_url`` is not http or https with a host.
-        OSError: the CA file cannot be read.
+        OSError: the CA file cannot be read, or has no certificate in it.
     """
     parts = urlsplit(base_url)
     if parts.scheme not in {"https", "http"} or not parts.hostname:
@@ -72,7 +75,20 @@ def _context(ca: Authority, *, needed: bool) -> ssl.SSLContext:
             return ssl.create_default_context()
         case str() if "-----BEGIN" in ca:
             return ssl.create_default_context(cadata=ca)
-    return ssl.create_default_context(cafile=os.fspath(ca))
+    return trusting(ca)
+
+
+def trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
+    """A context that trusts the authorities of a file, and nobody else.
+
+    Raises:
+        OSError: it cannot be read, or has no certificate in it; the text names the file.
+    """
+    try:
+        return ssl.create_default_context(cafile=os.fspath(ca_file))
+    except OSError as error:
+        reason = f"the CA file cannot be used: {error.strerror or error}"
+        raise OSError(error.errno, reason, os.fspath(ca_file)) from error
 
 
 def sent(request: Request, timeout: httpx2.Timeout) -> tuple[dict[str, str], httpx2.Timeout]:
@@ -91,13 +107,56 @@ def sent(request: Request, timeout: httpx2.Timeout) -> tuple[dict[str, str], htt
 @contextmanager
 def failures_named(request: Request) -> Iterator[None]:
     """Turn what httpx2 raises into our errors, with the call in the text."""
-    where = f"{request.method} {request.path.partition('?')[0]}"
     try:
         yield
-    except httpx2.TimeoutException as error:
-        raise TimedOut(f"{where}: no answer in time ({type(error).__name__})") from error
     except httpx2.RequestError as error:
-        raise ConnectionFailed(f"{where}: {str(error) or type(error).__name__}") from error
+        raise failure(error, f"{request.method} {request.path.partition('?')[0]}") from error
+
+
+def failure(error: httpx2.RequestError, call: str) -> ConnectionFailed:
+    """Why ``call`` got no answer, for the person who can mend it."""
+    url = error.request.url
+    where = f"{url.scheme}://{url.netloc.decode('ascii')}"
+    if isinstance(error, httpx2.TimeoutException):
+        return TimedOut(f"{call}: no answer from {where} in time ({type(error).__name__})")
+    return ConnectionFailed(f"{call}: {_reason(error, where)}")
+
+
+def _reason(error: httpx2.RequestError, where: str) -> str:
+    for cause in _causes(error):
+        match cause:
+            case ssl.SSLCertVerificationError(verify_code=code, verify_message=message):
+                refused = f"the certificate of {where} is not accepted (CERTIFICATE_VERIFY_FAILED)"
+                return f"{refused}: {message.rstrip('.')}; {_REMEDIES.get(code, _WHOM_TO_TRUST)}"
+            case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
+                return f"{where} does not speak TLS; check the port, and whether the URL should be http"
+            case socket.gaierror(strerror=reason):
+                return f"the host of {where} was not found ({reason}); check its spelling"
+            case ConnectionRefusedError():
+                return f"nothing listens at {where}; check host and port, and that the platform is running"
+    told = (str(error) or type(error).__name__).rstrip(".")
+    if where.startswith("http://") and not isinstance(error, httpx2.ConnectError):
+        return f"{where}: {told}; check whether the URL should be https"
+    return f"{where}: {told}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it, nearest first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+_WHOM_TO_TRUST: Final = (
+    "name the CA file that the platform shows when it starts: ca in a client, caFile in an application.ini"
+)
+_OTHER_NAME: Final = "use a host that the certificate names, or give the platform a certificate for this one"
+_REMEDIES: Final = {  # by OpenSSL's number of what is wrong
+    9: "it is not valid yet; check the clocks of both machines",
+    10: "give the platform a new one, and check the clocks of both machines",
+    62: _OTHER_NAME,
+    64: _OTHER_NAME,
+}
 
 
 @contextmanager

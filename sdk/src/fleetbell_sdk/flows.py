@@ -45,6 +45,7 @@ _SUBSCRIPTIONS: Final = "/iocm/app/sub/v1.2.0/subscriptions"
 
 _JSON: Final = "application/json"
 _CHUNK_BYTES: Final = 64 * 1024
+_NO_REASON: Final = "no reason was given; check that the URL is that of the platform's door for applications"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ class Response:
                 text = self.body[:200].decode("utf-8", "replace").strip()
         if not code and self.status < 300:
             return None
-        return refusal(self.status, code, text or "the platform gave no reason")
+        return refusal(self.status, code, text or _NO_REASON)
 
 
 Flow = Generator[Request, Response, T]

@@ -7,7 +7,7 @@ original's, also where their spelling is not this project's.
 from __future__ import annotations
 
 from fleetbell_sdk.legacy.dto import fields_of
-from fleetbell_sdk.legacy.platform import ClientInfo, ask, passed, segment
+from fleetbell_sdk.legacy.platform import ClientInfo, ask, complete, passed, segment
 
 __all__ = [
     "Authentication",
@@ -29,7 +29,7 @@ class Authentication:
 
     def getAuthToken(self, clientInfo: ClientInfo) -> str:
         """Log in. The answer's text has ``accessToken`` and ``refreshToken``."""
-        passed(clientInfo)
+        passed(complete(clientInfo))
         form = {"appId": clientInfo["appId"], "secret": clientInfo["secret"]}
         return ask("POST", "/iocm/app/sec/v1.1.0/login", form=form, clientInfo=clientInfo)
 

@@ -30,17 +30,18 @@ from urllib.parse import quote, urlencode
 
 import httpx2
 
-from fleetbell_sdk.errors import ConnectionFailed, TimedOut
+from fleetbell_sdk.connection import failure, trusting
 from fleetbell_sdk.legacy.dto import fields_of
 
-__all__ = ["ClientInfo", "Constant", "ask", "configure", "passed", "segment"]
+__all__ = ["ClientInfo", "Constant", "ask", "complete", "configure", "passed", "segment"]
 
 ClientInfo = Mapping[str, str]
 
 _log: Final = logging.getLogger("fleetbell_sdk.legacy")
 _INI: Final = "resources/application.ini"
 _SECTION: Final = "CLIENT_INFO"
-_KEYS: Final = ("platformIp", "platformPort", "appId", "secret", "caFile", "verify", "certFile", "keyFile")
+_NEEDED: Final = ("platformIp", "platformPort", "appId", "secret")
+_KEYS: Final = (*_NEEDED, "caFile", "verify", "certFile", "keyFile")
 _TIMEOUT_S: Final = 60.0
 _LOGIN_TIMEOUT_S: Final = 10.0
 
@@ -73,6 +74,7 @@ class Constant:
 
         Raises:
             FileNotFoundError: there is no file, and the program gave none.
+            ValueError: the file has no section of that name.
         """
         if _given:
             return dict(_given)
@@ -85,13 +87,32 @@ class Constant:
                 f"{path} is not there; write it with a section [{_SECTION}] that has platformIp,"
                 " platformPort, appId and secret, or pass a clientInfo with these to getAuthToken"
             )
+        if _SECTION not in parser:
+            raise ValueError(
+                f"{path} has no section [{_SECTION}]; the settings of the application belong there"
+            )
         section = parser[_SECTION]
         return {name: section[name].strip() for name in _KEYS if name in section}
 
     def readConfFile(self) -> list[str]:
         """The first four settings, in their order."""
-        info = self.clientInfo()
-        return [info["platformIp"], info["platformPort"], info["appId"], info["secret"]]
+        info = complete(self.clientInfo())
+        return [info[name] for name in _NEEDED]
+
+
+def complete(clientInfo: ClientInfo) -> ClientInfo:
+    """``clientInfo`` if it has what every call needs.
+
+    Raises:
+        ValueError: naming what is missing.
+    """
+    missing = [name for name in _NEEDED if not clientInfo.get(name)]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)} missing in clientInfo; write it into the section [{_SECTION}] of {_INI},"
+            " or pass it to getAuthToken"
+        )
+    return clientInfo
 
 
 def segment(text: object) -> str:
@@ -113,8 +134,9 @@ def ask(
 
     Raises:
         ConnectionFailed: the platform was not reached.
+        ValueError: a setting is missing.
     """
-    info = clientInfo or Constant().clientInfo()
+    info = complete(clientInfo or Constant().clientInfo())
     content, headers = b"", {"Content-Type": "application/json"}
     if form is not None:
         content, headers = urlencode(form).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
@@ -128,10 +150,8 @@ def ask(
         response = _client(info).request(
             method, f"{path}?{given}" if given else path, content=content, headers=headers, timeout=timeout_s
         )
-    except httpx2.TimeoutException as error:
-        raise TimedOut(f"{method} {path}: no answer in time") from error
     except httpx2.RequestError as error:
-        raise ConnectionFailed(f"{method} {path}: {error}") from error
+        raise failure(error, f"{method} {path}") from error
     return response.text
 
 
@@ -158,7 +178,7 @@ def _context(info: ClientInfo) -> ssl.SSLContext:
     checked = info.get("verify", "").strip().lower()
     if checked not in {"", "true", "false"}:
         raise ValueError(f"verify is true or false, not {checked!r}")
-    context = ssl.create_default_context(cafile=info.get("caFile") or None)
+    context = trusting(info["caFile"]) if info.get("caFile") else ssl.create_default_context()
     if checked == "false" or (not checked and not info.get("caFile")):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
