@@ -39,6 +39,7 @@ class Platform:
     northbound_url: str
     devices_url: str
     ca_file: Path
+    pid: int
 
     async def run(self, *arguments: str) -> Any:
         """What ``fleetbell ... --json`` prints, beside the running platform."""
@@ -78,7 +79,8 @@ async def running_platform(folder: Path, **settings: str) -> AsyncIterator[Platf
             line = await process.stdout.readline()
         assert line, log.read_text()
         told = json.loads(line)
-        yield Platform(folder, told["northbound_url"], told["devices_https_url"], Path(told["ca_file"]))
+        ca_file = Path(told["ca_file"])
+        yield Platform(folder, told["northbound_url"], told["devices_https_url"], ca_file, process.pid)
         process.terminate()
         async with asyncio.timeout(STOP_S):
             assert await process.wait() == 0, log.read_text()

@@ -27,6 +27,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 BODY_BYTES_MOST: Final = 1_048_576
 PAGE_SIZE: Final = 100
 PAGE_SIZE_MOST: Final = 1000
+PAGE_NUMBER_MOST: Final = 2**31 - 1
 
 
 class Services(Protocol):
@@ -85,8 +86,8 @@ def page(request: Request) -> Page:
     """The page that the query asks for: ``page`` from 0, ``size`` rows each."""
     number = _number(request.query_params.get("page", "0"), "page")
     size = _number(request.query_params.get("size", str(PAGE_SIZE)), "size")
-    if number < 0 or not 1 <= size <= PAGE_SIZE_MOST:
-        raise PageInvalid(f"page begins at 0, and size is from 1 to {PAGE_SIZE_MOST}")
+    if not 0 <= number <= PAGE_NUMBER_MOST or not 1 <= size <= PAGE_SIZE_MOST:
+        raise PageInvalid(f"page is from 0 to {PAGE_NUMBER_MOST}, and size from 1 to {PAGE_SIZE_MOST}")
     return Page(number, size)
 
 
