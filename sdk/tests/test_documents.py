@@ -1,53 +1,191 @@
-"""The reference page of the SDK says what the SDK does."""
+"""The reference page of the SDK says what the SDK does: every name, and none that is not there."""
 
+import dataclasses
+import importlib
+import inspect
+import itertools
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 import fleetbell_sdk
-from fleetbell_sdk import AsyncReceiver, Client, errors, legacy, signature
+from fleetbell_sdk import AsyncClient, AsyncReceiver, Client, Receiver, errors, legacy, signature
+from fleetbell_sdk.frameworks import standalone
+from fleetbell_sdk.legacy import platform, push
+from fleetbell_sdk.legacy.dto import Dto
 
-DOCS = Path(__file__).parents[2] / "docs"
-REFERENCE = (DOCS / "reference" / "sdk.md").read_text()
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "sdk.md"
+REFERENCE = PAGE.read_text()
+
+# What an application imports from; what else the package has is for its own use.
+MODULES = [
+    "fleetbell_sdk",
+    "fleetbell_sdk.errors",
+    "fleetbell_sdk.wire",
+    "fleetbell_sdk.signature",
+    "fleetbell_sdk.testing",
+    "fleetbell_sdk.frameworks.standalone",
+    "fleetbell_sdk.frameworks.flask",
+    "fleetbell_sdk.frameworks.starlette",
+    "fleetbell_sdk.legacy",
+]
+OUR_OWN = {"REFUSALS", "refusal"}  # the table itself is on the page
+VALUES: set[type] = {
+    kind
+    for kind in (getattr(fleetbell_sdk, name) for name in fleetbell_sdk.__all__)
+    if inspect.isclass(kind) and dataclasses.is_dataclass(kind) and kind is not fleetbell_sdk.Secret
+}
+DTOS: set[type] = {
+    kind
+    for kind in (getattr(legacy, name) for name in legacy.__all__)
+    if isinstance(kind, type) and issubclass(kind, Dto)
+}
+OLD_CLASSES: set[type] = {
+    legacy.Authentication,
+    legacy.SubscriptionManagement,
+    legacy.DeviceUpgrade,
+    legacy.DeviceManagement,
+    legacy.DataCollection,
+    legacy.Constant,
+}
+CLASSES: set[type] = {
+    Client,
+    Receiver,
+    standalone.Server,
+    legacy.PushMessageReceiver,
+    signature.SignatureInvalid,
+}
+# Words of the page in code type that are not the names of modules, parameters, methods or fields.
+WORDS = {
+    *("await", "true", "false", "now", "deviceModelDeleted", "httpx2"),
+    *("ValueError", "TypeError", "OSError", "getX", "setX", "FLEETBELL_APPLICATION_INI"),
+    *("host", "port", "reason"),  # attributes that are set when an object is made
+}
 
 
-def section(title: str) -> str:
-    return REFERENCE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+def by_name(kinds: set[type]) -> list[type]:
+    return sorted(kinds, key=lambda kind: kind.__name__)
 
 
 def public(kind: type) -> set[str]:
     return {name for name in vars(kind) if not name.startswith("_")}
 
 
-def test_every_name_of_the_package_is_on_the_reference_page() -> None:
-    assert [name for name in fleetbell_sdk.__all__ if f"`{name}`" not in REFERENCE] == []
+def fields_of(kind: type) -> list[str]:
+    fields = [field.name for field in dataclasses.fields(kind)]
+    return fields + [name for name, value in vars(kind).items() if isinstance(value, property)]
+
+
+def offered(module: str) -> dict[str, object]:
+    home = importlib.import_module(module)
+    return {name: getattr(home, name) for name in home.__all__}
+
+
+def callables() -> dict[str, list[Callable[..., object]]]:
+    """What the page may show with its parameters, by name."""
+    found: dict[str, list[Callable[..., object]]] = {"receive": [Receiver.receive], "on": [Receiver.on]}
+    found |= {kind.__name__: [kind] for kind in (Client, AsyncClient, Receiver)}
+    offers = [offered(module) for module in MODULES]
+    offers += [dict(vars(kind)) for kind in (Client, standalone.Server, legacy.PushMessageReceiver)]
+    for name, value in itertools.chain(*(offer.items() for offer in offers)):
+        if inspect.isfunction(value):
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def rows(first_cell: str) -> Iterator[tuple[str, str]]:
+    """The second cells of the rows whose first cell is this name in code type."""
+    for match in re.finditer(rf"^\| `({first_cell})` \| (.*?) \|$", REFERENCE, re.MULTILINE):
+        yield match[1], match[2]
+
+
+def names_in(cell: str) -> list[str]:
+    return re.findall(r"`(\w+)`", cell)
+
+
+def parameters_of(function: Callable[..., object]) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_name_that_a_module_offers_is_on_the_page(module: str) -> None:
+    missing = [name for name in offered(module) if not re.search(rf"`{name}\b", REFERENCE)]
+
+    assert set(missing) <= OUR_OWN
+    assert f"`{module}`" in REFERENCE
+
+
+def test_no_name_on_the_page_is_stale() -> None:
+    known = {*WORDS, *MODULES, *push.HANDLERS, *platform._KEYS}
+    known |= {name for kind in (*CLASSES, *OLD_CLASSES) for name in public(kind)}
+    known |= {name for kind in VALUES for name in fields_of(kind)}
+    known |= {name for kind in DTOS for name in vars(kind)["FIELDS"]}
+    known |= {name for module in MODULES for name in offered(module)}
+    known |= {name for same in callables().values() for each in same for name in parameters_of(each)}
+
+    assert [name for name in re.findall(r"`([A-Za-z]\w*)`", REFERENCE) if name not in known] == []
+
+
+def test_what_is_shown_with_parameters_has_these_parameters() -> None:
+    shown = re.findall(r"`(?:receiver\.)?(\w+)\(([^`]*)\)`", REFERENCE)
+    known = callables()
+
+    assert len(shown) > 40
+    for name, text in shown:
+        written = re.findall(r"(?:^|, )(\w+)(?==|,|$)", text.replace("*, ", ""))
+        if text.endswith("..."):  # the page has just shown the rest
+            assert written in [parameters_of(each)[: len(written)] for each in known[name]], (name, text)
+        else:
+            assert written in [parameters_of(each) for each in known[name]], (name, text)
 
 
 def test_the_table_of_calls_has_the_clients_methods_and_no_other() -> None:
-    first_cells = [row.split(" | ")[0] for row in section("Calls").splitlines() if row.startswith("| `")]
+    calls = REFERENCE.partition("\n## Calls\n")[2].partition("\n## ")[0]
+    first_cells = [row.split(" | ")[0] for row in calls.splitlines() if row.startswith("| `")]
 
     assert set(re.findall(r"`(\w+)\(", " ".join(first_cells))) == public(Client) - {"close"}
+    assert public(AsyncClient) == public(Client)
 
 
 def test_the_table_of_errors_is_the_table_in_the_code() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| ([\d, ]+)", section("Errors"), re.MULTILINE)
-    written = {code: kind for kind, codes in rows for code in re.findall(r"\d+", codes)}
+    table = re.findall(r"^\| `(\w+)` \| ([\d, ]+)", REFERENCE, re.MULTILINE)
+    written = {code: kind for kind, codes in table for code in re.findall(r"\d+", codes) if len(code) > 3}
 
     assert written == {code: kind.__name__ for code, kind in errors.REFUSALS.items()}
 
 
-def test_the_table_of_old_classes_has_their_methods() -> None:
-    for row in re.findall(r"^\| `(\w+)` \| (.*) \|$", section("`fleetbell_sdk.legacy`"), re.MULTILINE):
-        name, methods = row
-        if name not in {"PushMessageReceiver", "caFile", "verify"}:
-            assert set(re.findall(r"`(\w+)`", methods)) == public(getattr(legacy, name))
+@pytest.mark.parametrize("kind", by_name(VALUES))
+def test_a_value_has_the_fields_on_the_page(kind: type) -> None:
+    assert fields_of(kind) in [names_in(cell) for _, cell in rows(kind.__name__)]
 
 
-def test_every_header_is_on_the_reference_page() -> None:
-    names = [value for name, value in vars(signature).items() if name.endswith("_HEADER")]
+@pytest.mark.parametrize("kind", by_name(DTOS))
+def test_a_dto_has_the_fields_on_the_page(kind: type) -> None:
+    assert list(rows(kind.__name__)) == [
+        (kind.__name__, ", ".join(f"`{name}`" for name in vars(kind)["FIELDS"]))
+    ]
 
-    assert len(names) == 7
-    assert [name for name in names if f"`{name}`" not in REFERENCE] == []
+
+@pytest.mark.parametrize("kind", by_name(OLD_CLASSES))
+def test_an_old_class_has_the_methods_on_the_page(kind: type) -> None:
+    [(_, methods)] = rows(kind.__name__)
+
+    assert set(names_in(methods)) == public(kind)
+
+
+def test_every_type_has_its_handler_on_the_page() -> None:
+    table = {name: cell for name, cell in rows(r"\w+") if cell.startswith("`handle")}
+
+    assert table == {str(kind): f"`{handler}`" for kind, handler in push.HANDLERS.items()}
+
+
+def test_every_header_is_on_the_page_and_no_other() -> None:
+    names = {value for name, value in vars(signature).items() if name.endswith("_HEADER")}
+
+    assert {name for name, _ in rows(r"(?:webhook|fleetbell)-\w+")} == names
 
 
 def test_asynchronous_receivers_have_the_same_registration() -> None:
-    assert AsyncReceiver.on is fleetbell_sdk.Receiver.on
+    assert AsyncReceiver.on is Receiver.on
