@@ -1,6 +1,7 @@
 """The adapters, each inside its real framework."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from typing import Any
 
 import fastapi
 import flask
@@ -101,3 +102,28 @@ async def test_starlette_and_fastapi_hand_a_push_on(
     assert len(taken) < 100
     assert fetched.status_code == 405
     assert got == [software_result()]
+
+
+@pytest.mark.parametrize("application", [starlette_application, fastapi_application])
+async def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_error_of_the_application(
+    application: Callable[[AsyncReceiver | Receiver], Starlette], got: list[PushMessage]
+) -> None:
+    receiver = AsyncReceiver(SECRET)
+    receiver.on(SoftwareResult)(got.append)
+    messages: list[MutableMapping[str, Any]] = [
+        {"type": "http.request", "body": BODY[:10], "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": PATH, "query_string": b"", "headers": []}
+    await application(receiver)(scope, receive, send)
+
+    assert sent[0]["status"] == 400
+    assert got == []

@@ -42,6 +42,8 @@ def test_a_good_url_is_kept_letter_for_letter_and_taken_apart(text: str, host: s
         ("https://receiver.example:99999/a", "cannot be read"),
         ("https://receiver.example:https/a", "cannot be read"),
         ("https://[2001:db8::1:443/a", "cannot be read"),
+        ("https://receiver.example:443/a#b", "must not have a fragment"),
+        ("https://receiver.example:443/a#", "must not have a fragment"),
         ("https://receiver.example:443/a b", "a blank"),
         ("https://receiver.example:443/a\r\nHost: other", "a control"),
         ("https://receiver.example:443/a\x00", "a control"),

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from fleetbell_sdk.receiver import AsyncReceiver, Receiver, Reply
 
 try:
-    from starlette.requests import Request
+    from starlette.requests import ClientDisconnect, Request
     from starlette.responses import Response
     from starlette.routing import Route
 except ImportError as error:
@@ -41,10 +41,13 @@ def route(receiver: AsyncReceiver | Receiver, path: str = DEFAULT_PATH) -> Route
 
 async def _received(receiver: AsyncReceiver | Receiver, request: Request) -> Reply:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > receiver.body_limit_bytes:
-            return receiver.too_large()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > receiver.body_limit_bytes:
+                return receiver.too_large()
+    except ClientDisconnect:
+        return Reply.text(400, "the body ended early")  # nobody hears it, and no traceback is logged
     if isinstance(receiver, AsyncReceiver):
         return await receiver.receive(bytes(body), request.headers)
     return await asyncio.to_thread(receiver.receive, bytes(body), request.headers)

@@ -29,9 +29,8 @@ class CallbackUrl:
         """Read the URL an application sent.
 
         Raises:
-            CallbackUrlInvalid: another scheme, no host, no port, no path, credentials in it, too long, or
-            plain
-                HTTP unasked.
+            CallbackUrlInvalid: another scheme, no host, no port, no path, credentials or a fragment in it,
+            too long, or plain HTTP unasked.
 
         >>> CallbackUrl.parse("https://203.0.113.7:443/callbackurltest").port
         443
@@ -60,6 +59,10 @@ class CallbackUrl:
             raise CallbackUrlInvalid("the callback URL needs its port, such as :443")
         if not parts.path:
             raise CallbackUrlInvalid("the callback URL needs a path, such as /v1.0.0/messageReceiver")
+        if "#" in text:  # it is never sent, so that two endpoints would be one and the same
+            raise CallbackUrlInvalid(
+                "the callback URL must not have a fragment; leave out what begins with #"
+            )
         return cls(text, parts.hostname, port)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ JSON = "application/json; charset=UTF-8"
 _NUMBER_MOST = 2**31 - 1
 _DRAIN_BYTES = 8 * 1024 * 1024
 _DRAIN_S = 2.0
+_WORDS_OF_JSON = {"str": "string", "int": "number", "float": "number", "bool": "true or false"}
+_PYTHON_WORDS = re.compile(r"(?<=[` ])(str|int|float|bool)(?=[` ])")
 
 _log = structlog.get_logger("fleetbell.northbound")
 _encode = msgspec.json.Encoder().encode
@@ -153,7 +156,7 @@ class Call:
         try:
             return msgspec.convert(value, type_, strict=False)
         except msgspec.ValidationError as error:
-            raise InputInvalid(f"the body does not fit: {str(error).replace('`', '')}") from error
+            raise InputInvalid(f"the body does not fit: {_in_words_of_json(str(error))}") from error
 
     def _declared_bytes(self) -> int:
         declared = self.headers.get("content-length", "")
@@ -374,6 +377,15 @@ def _json(body: bytes) -> object:
     if "\\u" in text and not _is_unicode(json.dumps(value, ensure_ascii=False)):
         raise InputInvalid("the body has half a surrogate pair in a string; send whole characters")
     return value
+
+
+def _in_words_of_json(told: str) -> str:
+    """What does not fit, for callers who do not know the words of Python.
+
+    >>> _in_words_of_json("Expected `int | null`, got `str` - at `$.targets.devices[0]`")
+    'Expected number | null, got string - at $.targets.devices[0]'
+    """
+    return _PYTHON_WORDS.sub(lambda found: _WORDS_OF_JSON[found[1]], told).replace("`", "")
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
