@@ -252,10 +252,16 @@ class Storage:
     reserve_bytes: int = setting(
         268_435_456, "Free disk that uploads leave alone, so that reports can still be kept."
     )
+    report_reserve_bytes: int = setting(
+        33_554_432, "Free disk below which reports are refused, so that deliveries can still be recorded."
+    )
     notes_most: int = setting(100, "Audit notes kept of each attempt.")
 
     def __post_init__(self) -> None:
-        _check(self.reserve_bytes >= 0, "storage.reserve_bytes must be 0 or more")
+        _check(
+            0 <= self.report_reserve_bytes <= self.reserve_bytes,
+            "storage.report_reserve_bytes must be from 0 to storage.reserve_bytes: uploads stop first",
+        )
         _check(self.notes_most >= 1, "storage.notes_most must be 1 or more")
 
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from fleetbell.adapters.blobs_folder import FolderBlobs
 from fleetbell.adapters.callback_http import HttpCallback, Limits
+from fleetbell.adapters.disk import Disk
 from fleetbell.adapters.sqlite.store import SqliteStore
 from fleetbell.clock import SystemClock
 from fleetbell.config import Settings
@@ -102,6 +103,7 @@ def _platform(
         handed=handed,
         upgrade_time_as_number=as_number,
         notes_most=settings.storage.notes_most,
+        check_room=Disk(settings.folder, reserve_bytes=settings.storage.report_reserve_bytes).check_room,
     )
     services = Services(
         access=Access(

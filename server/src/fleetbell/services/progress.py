@@ -115,8 +115,11 @@ class Progress:
         handed: Callable[[HandOver], None],
         upgrade_time_as_number: bool = False,
         notes_most: int = 100,
+        check_room: Callable[[], None] = lambda: None,
     ) -> None:
+        """``check_room`` raises StorageFull when reports are not to be taken for now."""
         self._store = store
+        self._check_room = check_room
         self._clock = clock
         self._take = take
         self._handed = handed
@@ -141,6 +144,7 @@ class Progress:
     async def _tell(self, action_id: int, report: Report | None, note: str) -> Recorded:
         if len(self._waiting) >= WAITING_MOST:
             raise Busy("too many reports wait to be written; try again in a moment")
+        self._check_room()
         kept: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Told(action_id, report, note, kept))
         if self._keeping is None:
