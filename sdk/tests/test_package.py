@@ -47,6 +47,17 @@ def test_a_receiver_loads_no_other_package(imports: str) -> None:
     assert {name for name in third_party if not name.startswith("_")} == {"fleetbell_sdk"}
 
 
+def test_a_blocking_receiver_loads_no_event_loop() -> None:
+    assert "asyncio" not in loaded_by("from fleetbell_sdk.frameworks.standalone import serve")
+
+
+def test_the_names_that_make_no_call_load_no_http_client() -> None:
+    names = "ApiRefused, Device, Policy, Receiver, Secret, UpgradeState"
+
+    assert "httpx2" not in loaded_by(f"from fleetbell_sdk import {names}")
+    assert "httpx2" in loaded_by("from fleetbell_sdk import Client")
+
+
 def test_wire_and_signature_stand_alone() -> None:
     names = {
         name

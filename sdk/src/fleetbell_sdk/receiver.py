@@ -14,7 +14,6 @@ has not done by then is pushed again. The answers:
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import logging
@@ -317,6 +316,8 @@ class AsyncReceiver(_Door):
 
     async def receive(self, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Take one push message; returns when the handler has."""
+        import asyncio  # noqa: PLC0415  (who runs an event loop has it; a blocking receiver starts faster)
+
         delivery = self._admit(body, headers)
         if isinstance(delivery, Reply):
             return delivery
