@@ -1,4 +1,4 @@
-"""The reference page of the SDK says what the SDK does: every name, and none that is not there."""
+"""The reference page of the SDK names all there is and nothing else; the front page's programs run."""
 
 import dataclasses
 import importlib
@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,14 @@ from fleetbell_sdk import AsyncClient, AsyncReceiver, Client, Receiver, errors, 
 from fleetbell_sdk.frameworks import standalone
 from fleetbell_sdk.legacy import platform, push
 from fleetbell_sdk.legacy.dto import Dto
+from fleetbell_sdk.testing import deliver, software_result
+
+from .certificates import Certificates
+from .scripted import Answer, Platform
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "sdk.md"
 REFERENCE = PAGE.read_text()
+FRONT_PAGE = (Path(__file__).parents[1] / "README.md").read_text()
 
 # What an application imports from; what else the package has is for its own use.
 MODULES = [
@@ -185,6 +191,41 @@ def test_every_header_is_on_the_page_and_no_other() -> None:
     names = {value for name, value in vars(signature).items() if name.endswith("_HEADER")}
 
     assert {name for name, _ in rows(r"(?:webhook|fleetbell)-\w+")} == names
+
+
+@pytest.fixture
+def front_page() -> dict[str, Any]:
+    """What the programs of the front page define."""
+    names: dict[str, Any] = {}
+    for program in re.findall(r"^```python\n(.*?)^```$", FRONT_PAGE, re.MULTILINE | re.DOTALL):
+        exec(program, names)
+    return names
+
+
+def test_the_receiver_of_the_front_page_takes_a_message(
+    front_page: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    [secret] = re.findall(r"whsec_\w+", FRONT_PAGE)
+
+    assert deliver(front_page["receiver"], software_result(), secret=secret).status == 200
+    assert capsys.readouterr().out.startswith("dev-a SUCCESS V1.1.0 test-")
+
+
+def test_the_upgrade_of_the_front_page_makes_its_calls(
+    front_page: dict[str, Any], platform: Platform, certificates: Certificates
+) -> None:
+    devices = [{"deviceId": "dev-a"}, {"deviceId": "dev-b"}]
+    platform.script = [Answer(200)] * 4
+    platform.script += [Answer(200, {"fileId": "pkg-55"})]
+    platform.script += [Answer(200, {"totalCount": 2, "pageNo": 0, "pageSize": 100, "devices": devices})]
+    platform.script += [Answer(200, {"operationId": "op-300"})]
+
+    operation_id = front_page["upgrade"](
+        platform.url, str(certificates.ca_file), "s", "https://127.0.0.1:8443/push", str(certificates.ca_file)
+    )
+
+    assert operation_id == "op-300"
+    assert platform.work[-1].json == {"fileId": "pkg-55", "targets": {"devices": ["dev-a", "dev-b"]}}
 
 
 def test_asynchronous_receivers_have_the_same_registration() -> None:
