@@ -19,8 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
-from fleetbell.assembly import Addresses, AddressInUse, FolderInUse, opened, serve
+from fleetbell.assembly import (
+    Addresses,
+    AddressInUse,
+    CertificateUnusable,
+    FolderInUse,
+    FolderUnusable,
+    opened,
+    serve,
+)
 from fleetbell.config import Devices, Northbound, Settings
 from fleetbell.services.application import NewApplication
 
@@ -76,6 +85,15 @@ def no_database(folder: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def shopping_list(folder: Path) -> Path:
+    """A text where the database should be."""
+    folder.mkdir()
+    path = folder / "fleetbell.db"
+    path.write_text("my shopping list")
+    return path
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -117,7 +135,7 @@ async def test_roles_that_differ_may_share_a_folder(folder: Path) -> None:
 async def test_a_folder_that_could_not_be_opened_is_free_again(no_database: Path) -> None:
     folder = no_database.parent
 
-    with pytest.raises(Exception, match="unable to open database file"):
+    with pytest.raises(FolderUnusable, match="fleetbell.db cannot be used: unable to open"):
         async with opened(settings(folder)):
             pass
 
@@ -221,6 +239,37 @@ async def test_an_address_in_use_is_told_in_a_sentence_and_lets_the_folder_go(fo
     async with opened(settings(folder)):
         pass
     assert not (folder / "operator.sock").exists()
+
+
+async def test_a_folder_that_cannot_be_made_is_told_in_a_sentence() -> None:
+    with pytest.raises(FolderUnusable, match=r"^the data folder /proc/none .* with --folder$"):
+        async with opened(settings(Path("/proc/none"))):
+            pass
+
+
+async def test_a_file_that_is_no_database_is_told_in_a_sentence(shopping_list: Path) -> None:
+    with pytest.raises(FolderUnusable, match="fleetbell.db cannot be used: file is not a database"):
+        async with opened(settings(shopping_list.parent)):
+            pass
+
+
+async def test_a_certificate_that_cannot_be_used_is_told_with_the_file_and_the_reason(
+    folder: Path, tmp_path: Path
+) -> None:
+    one, other = (trustme.CA().issue_cert("localhost") for _ in range(2))
+    certificate, key, prose = tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "prose"
+    one.cert_chain_pems[0].write_to_path(certificate)
+    other.private_key_pem.write_to_path(key)
+    prose.write_text("no certificate")
+
+    for given, reason in (
+        ((tmp_path / "none", key), "none: No such file"),
+        ((prose, key), "prose is not PEM"),
+        ((certificate, key), "they do not belong together"),
+    ):
+        wanted = replace(settings(folder).northbound, certificate=given[0], key=given[1])
+        with pytest.raises(CertificateUnusable, match=reason):
+            await serve(replace(settings(folder), northbound=wanted), _never)
 
 
 async def test_a_folder_in_use_is_told_before_anything_listens(folder: Path) -> None:

@@ -42,6 +42,7 @@ class Clone:
 
     def __init__(self, folder: Path) -> None:
         self.root, self.programs = folder / "clone", folder / "bin"
+        self.network = {"PIP_NO_INDEX": "1"}
         self.programs.mkdir()
         for tool in TOOLS:
             self.programs.joinpath(tool).symlink_to(
@@ -70,7 +71,7 @@ class Clone:
             ["bash", "scripts/setup", *arguments],
             executable=self.programs / "bash",
             cwd=self.root,
-            env={"PATH": str(self.programs), "HOME": str(self.root), "PIP_NO_INDEX": "1"},
+            env={"PATH": str(self.programs), "HOME": str(self.root), **self.network},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -160,6 +161,17 @@ def test_packages_that_cannot_be_had_are_told_in_one_line_and_a_later_call_begin
     clone.root.joinpath(".venv/left-over").touch()
     assert clone.setup("run")[0] == 0
     assert not clone.root.joinpath(".venv/left-over").exists()
+
+
+def test_a_machine_without_a_network_is_told_so(clone: Clone):
+    clone.real_python()
+    clone.root.joinpath("requirements/run.txt").write_text(f"some-package==1 --hash=sha256:{'0' * 64}\n")
+    clone.network = {"PIP_INDEX_URL": "https://127.0.0.1:1/", "PIP_RETRIES": "1"}
+
+    status, said = clone.setup("run")
+
+    assert status == 1
+    assert "no package index could be reached" in said[1]
 
 
 def test_a_second_call_has_nothing_to_do_until_something_changes(clone: Clone):

@@ -134,14 +134,19 @@ def test_a_pretend_fleet_is_upgraded_and_watched(
 
 
 def test_a_task_is_stopped(shell: Shell, tmp_path: Path) -> None:
+    operation = _a_task(shell, tmp_path)
+
+    assert shell("task stop", operation).strip() == "1 stop"
+    assert "giving up action" in shell("device show meter-1")
+
+
+def _a_task(shell: Shell, tmp_path: Path) -> str:
+    """The operation id of a task that nobody has begun: one device, meter-1."""
     shell("app create", "Water meters")
     shell("device add meter-1")
     (tmp_path / "app.bin").write_bytes(b"bytes")
     package = shell("package upload --version 2.0", str(tmp_path / "app.bin")).strip()
-    operation = shell("task create", package, "meter-1").strip()
-
-    assert shell("task stop", operation).strip() == "1 stop"
-    assert "giving up action" in shell("device show meter-1")
+    return shell("task create", package, "meter-1").strip()
 
 
 def test_a_secret_is_replaced(shell: Shell) -> None:
@@ -203,6 +208,56 @@ def test_our_own_fault_goes_to_standard_error_and_is_told_with_a_reference(
     assert "this is our own fault" in said
     assert "the inner words" in said
     assert shell.out == ""
+
+
+def test_what_a_newcomer_gets_wrong_is_answered_with_what_would_be_right(
+    shell: Shell, tmp_path: Path
+) -> None:
+    application_id = shell.json("app create", "Meters")["application"]["application_id"]
+    (tmp_path / "binary.pem").write_bytes(b"\xff")
+    (tmp_path / "none.pem").write_text("no certificate")
+    (tmp_path / "empty").mkdir()
+
+    for line, said in (
+        (f"package upload {tmp_path} --version 1", "is a folder; a package is one file"),
+        (f"app ca add {application_id} {tmp_path}/no.pem", "no.pem cannot be read: No such file"),
+        (f"app ca add {application_id} {tmp_path}/binary.pem", "begins with -----BEGIN CERTIFICATE-----"),
+        (f"simulate --url localhost:8080 --ca {tmp_path}/no.pem", "such as https://fleet.example.com:8943"),
+        (f"simulate --url https://localhost:1 --ca {tmp_path}/no.pem", "no.pem cannot be read"),
+        (f"simulate --url https://localhost:1 --ca {tmp_path}/none.pem", "holds no CA certificate"),
+        ("simulate --devices 2", "no platform is running here: start one with fleetbell serve"),
+    ):
+        assert said in shell(line, code=1)
+
+    assert shell.json("device list") == []  # a fleet that cannot begin is not registered
+
+
+def test_a_folder_without_a_platform_stays_as_it_is(shell: Shell) -> None:
+    shell.folder.mkdir()
+
+    assert "there is no platform in" in shell("device list", code=1)
+    assert list(shell.folder.iterdir()) == []
+
+
+def test_a_task_is_not_watched_where_nothing_goes_on(shell: Shell, tmp_path: Path) -> None:
+    operation = _a_task(shell, tmp_path)
+
+    assert "no platform is running here" in shell("task watch", operation, code=1)
+    shell("task stop", operation)
+    shell("task watch", operation, code=1)
+    assert re.search(r"^meter-1 +stop +\S", shell.out, re.MULTILINE)
+
+
+def test_what_is_no_longer_needed_is_deleted(shell: Shell, tmp_path: Path) -> None:
+    operation = _a_task(shell, tmp_path)
+    [package] = shell.json("package list")
+
+    assert "stop the task" in shell("device delete meter-1", code=1)
+    assert "an open upgrade task needs package" in shell("package delete", package["file_id"], code=1)
+    shell("task stop", operation)
+    shell("package delete", package["file_id"])
+    assert shell.json("package list") == []
+    assert not list((shell.folder / "packages").iterdir())
 
 
 def test_several_applications_ask_which_one_is_meant(shell: Shell) -> None:

@@ -249,7 +249,7 @@ async def test_a_refused_device_is_known_to_the_fleet(door: Door) -> None:
     life.cancel()
     await asyncio.gather(life, return_exceptions=True)
 
-    assert fleet.refused() == {"n1": 401}
+    assert fleet.refused() == {"n1": "HTTP 401"}
 
 
 def test_each_share_of_bad_luck_is_met_exactly() -> None:

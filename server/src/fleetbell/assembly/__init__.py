@@ -1,7 +1,17 @@
 """The one place that chooses the adapters, wires them, and opens the sockets."""
 
-from fleetbell.assembly.doors import Addresses, AddressInUse
-from fleetbell.assembly.platform import FolderInUse, Platform, opened
+from fleetbell.assembly.doors import Addresses, AddressInUse, CertificateUnusable
+from fleetbell.assembly.platform import CannotOpen, FolderInUse, FolderUnusable, Platform, opened
 from fleetbell.assembly.serving import serve
 
-__all__ = ["AddressInUse", "Addresses", "FolderInUse", "Platform", "opened", "serve"]
+__all__ = [
+    "AddressInUse",
+    "Addresses",
+    "CannotOpen",
+    "CertificateUnusable",
+    "FolderInUse",
+    "FolderUnusable",
+    "Platform",
+    "opened",
+    "serve",
+]

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from fleetbell.adapters.certificates import ServerFiles, own_names, server_files
 from fleetbell.assembly.connection import BoundedConnection, connection_within, descriptors_raised
-from fleetbell.assembly.platform import Platform
+from fleetbell.assembly.platform import CannotOpen, Platform
 from fleetbell.config import Settings
 from fleetbell.southbound.ddi import listener
 
@@ -25,8 +25,12 @@ _KEEP_ALIVE_S = 75
 _BACKLOG = 2048
 
 
-class AddressInUse(Exception):
+class AddressInUse(CannotOpen):
     """A door cannot listen where the settings want it to."""
+
+
+class CertificateUnusable(CannotOpen):
+    """A certificate or key that was given cannot be read, or they do not belong together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +62,20 @@ async def doors(platform: Platform) -> AsyncIterator[Addresses]:
     async with contextlib.AsyncExitStack() as running:
         connection = connection_within(descriptors_raised())
 
-        async def door(app: ASGIApp, sock: socket.socket, tls: ServerFiles | None = None) -> None:
+        async def door(app: ASGIApp, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
             await running.enter_async_context(_listening(app, sock, tls, connection))
 
         tls = _certificate(settings, northbound.host, northbound.certificate, northbound.key)
+        context = _tls_context(tls)
         sock = _bound(northbound.host, northbound.port)
-        await door(platform.northbound_app, sock, tls)
+        await door(platform.northbound_app, sock, context)
         northbound_url = northbound.public_url or _url("https", northbound.host, sock)
         https_url = http_url = None
         if devices.https_port is not None:
-            device_tls = _certificate(settings, devices.host, devices.certificate, devices.key)
+            context = _tls_context(_certificate(settings, devices.host, devices.certificate, devices.key))
             sock = _bound(devices.host, devices.https_port)
             listener.prepare(sock)
-            await door(platform.devices_app, sock, device_tls)
+            await door(platform.devices_app, sock, context)
             https_url = _url("https", devices.host, sock)
         if devices.http_port is not None:
             sock = _bound(devices.host, devices.http_port)
@@ -137,11 +142,11 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def _listening(
-    app: ASGIApp, sock: socket.socket, tls: ServerFiles | None, connection: type[BoundedConnection]
+    app: ASGIApp, sock: socket.socket, tls: ssl.SSLContext | None, connection: type[BoundedConnection]
 ) -> AsyncIterator[None]:
     options: dict[str, Any] = {}
     if tls is not None:
-        options["ssl_context_factory"] = lambda _config, _default: _tls_context(tls)
+        options["ssl_context_factory"] = lambda _config, _default: tls
     server = _Server(
         uvicorn.Config(
             app,
@@ -176,5 +181,23 @@ async def _listening(
 def _tls_context(files: ServerFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(files.certificate, files.key)
+    try:
+        context.load_cert_chain(files.certificate, files.key)
+    except OSError as error:  # an SSLError too
+        raise CertificateUnusable(
+            f"the certificate {files.certificate} with the key {files.key} cannot be used: "
+            f"{_why_unusable(files, error)}"
+        ) from error
     return context
+
+
+def _why_unusable(files: ServerFiles, error: OSError) -> str:
+    """OpenSSL names neither the file nor, in words for people, what is wrong with it."""
+    for path in (files.certificate, files.key):
+        try:
+            text = path.read_bytes()
+        except OSError as unreadable:
+            return f"{path}: {unreadable.strerror}"
+        if b"-----BEGIN " not in text:
+            return f"{path} is not PEM"
+    return "they do not belong together" if "MISMATCH" in str(error) else "OpenSSL cannot read them as PEM"

@@ -14,7 +14,8 @@ from starlette.types import ASGIApp
 from fleetbell.adapters.blobs_folder import FolderBlobs
 from fleetbell.adapters.callback_http import HttpCallback, Limits
 from fleetbell.adapters.disk import Disk
-from fleetbell.adapters.sqlite.store import SqliteStore
+from fleetbell.adapters.sqlite.migrate import SchemaRefused
+from fleetbell.adapters.sqlite.store import DatabaseUnusable, SqliteStore
 from fleetbell.clock import SystemClock
 from fleetbell.config import Settings
 from fleetbell.domain.delivery import Schedule
@@ -35,8 +36,16 @@ from fleetbell.southbound.ddi.door import DoorSettings
 from fleetbell.southbound.ddi.door import app as ddi_app
 
 
-class FolderInUse(Exception):
+class CannotOpen(Exception):
+    """A platform cannot be opened as it was asked; the sentence is for the person who runs it."""
+
+
+class FolderInUse(CannotOpen):
     """Another process works on this data folder."""
+
+
+class FolderUnusable(CannotOpen):
+    """The data folder cannot be made, read or written, or its database is none of this release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +67,12 @@ async def opened(settings: Settings) -> AsyncIterator[Platform]:
 
     Raises:
         FolderInUse: a server runs on the folder.
-        SchemaRefused: a newer release made the database.
+        FolderUnusable: it cannot be made, read or written, or a newer release made the database.
     """
     folder = settings.folder
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(folder, settings.roles):
         clock = SystemClock()
-        store = SqliteStore.open(folder / "fleetbell.db")
+        store = _store(folder / "fleetbell.db")
         egress = Egress(tuple(ip_network(network) for network in settings.egress.allow))
         callback = HttpCallback(
             trust_folder=folder / "trust",
@@ -178,12 +186,25 @@ def _dispatcher(
     )
 
 
+def _store(path: Path) -> SqliteStore:
+    try:
+        return SqliteStore.open(path)
+    except (SchemaRefused, DatabaseUnusable) as error:
+        raise FolderUnusable(f"{path} cannot be used: {error}") from error
+
+
 @contextlib.contextmanager
 def _locked(folder: Path, roles: tuple[str, ...]) -> Iterator[None]:
-    """Hold one lock for each role, so that a role runs once on a folder."""
+    """The folder, there and with one lock held for each role, so that a role runs once on it."""
     with contextlib.ExitStack() as held:
-        for role in roles:
-            file = held.enter_context((folder / f"{role}.lock").open("a"))
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files = [held.enter_context((folder / f"{role}.lock").open("a")) for role in roles]
+        except OSError as error:
+            raise FolderUnusable(
+                f"the data folder {folder} cannot be used: {error.strerror}; name another with --folder"
+            ) from error
+        for file in files:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

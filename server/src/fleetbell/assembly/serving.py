@@ -36,8 +36,9 @@ async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
     """Run the roles of the settings until SIGTERM or SIGINT; ``ready`` is called once everything listens.
 
     Raises:
-        FolderInUse, SchemaRefused: see :func:`opened`.
+        FolderInUse, FolderUnusable: see :func:`opened`.
         AddressInUse: a door cannot listen.
+        CertificateUnusable: a certificate or key that was given cannot be read.
     """
     _configure_logging(settings)
     stop = asyncio.Event()

@@ -229,8 +229,12 @@ async def remove(application_id: str, ca_id: str, *, place: Place = HERE) -> Non
 def _read(file: Path) -> str:
     try:
         return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failed(f"{file} cannot be read as PEM: {error}") from error
+    except OSError as error:
+        raise Failed(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Failed(
+            f"{file} is not PEM, which is text and begins with -----BEGIN CERTIFICATE-----"
+        ) from error
 
 
 def _print_cas(found: list[CaView], *, json: bool) -> None:

@@ -83,7 +83,7 @@ async def list_(*, app: str | None = None, json: bool = False, place: Place = HE
         print_json(found)
         return
     print_table(
-        ("node id", "id", "software", "firmware", "last contact", "waits for"),
+        ("node id", "id", "software", "firmware", "heard", "waits for"),
         [
             (
                 each.node_id,
@@ -129,6 +129,19 @@ async def show(device: str, *, json: bool = False, place: Place = HERE) -> None:
             *((f"  {name}", value) for name, value in sorted(found.attributes.items())),
         )
     )
+
+
+@app.command
+async def delete(device: str, *, place: Place = HERE) -> None:
+    """Delete a device that no task works on.
+
+    Parameters
+    ----------
+    device: str
+        Its id or its node id.
+    """
+    async with operator(place.settings().settings) as door:
+        await door.delete(f"/devices/{quote(device, safe='')}")
 
 
 def waits_for(device: DeviceView) -> str:

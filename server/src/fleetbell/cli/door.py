@@ -29,12 +29,15 @@ ROOT: Final = "http://operator/api/v1"
 TIMEOUT_S: Final = 60.0
 CHUNK_BYTES: Final = 262_144
 PAGE_SIZE: Final = 1000
+DATABASE: Final = "fleetbell.db"
 
 
 class Operator:
     """Asks the door and reads its answers. A refusal becomes :class:`Failed` with the door's sentence."""
 
-    def __init__(self, client: httpx2.AsyncClient) -> None:
+    def __init__(self, client: httpx2.AsyncClient, *, running: bool) -> None:
+        """``running``: a platform answers, not the folder alone, in which nothing goes on by itself."""
+        self.running = running
         self._client = client
 
     async def get(self, path: str, kind: type[T], query: Query | None = None) -> T:
@@ -89,6 +92,8 @@ class Operator:
     ) -> bytes:
         try:
             answer = await self._client.request(method, ROOT + path, content=content, params=query)
+        except httpx2.ConnectError as error:
+            raise Failed("the platform has stopped; start it again with fleetbell serve") from error
         except httpx2.HTTPError as error:
             raise Failed(f"the platform did not answer: {str(error) or type(error).__name__}") from error
         if answer.status_code >= 400:
@@ -101,16 +106,17 @@ async def operator(settings: Settings, *, may_create: bool = False) -> AsyncIter
     """The door of the platform in that folder, running or not.
 
     Raises:
-        Failed: there is no such folder (and ``may_create`` does not ask for one), or it is in use by a
-            process that does not answer.
+        Failed: no platform was ever in that folder (and ``may_create`` does not ask for one), it cannot be
+            used, or it is in use by a process that does not answer.
     """
     async with AsyncExitStack() as stack:
-        if _answers(settings.operator_socket):
+        running = _answers(settings.operator_socket)
+        if running:
             transport: httpx2.AsyncBaseTransport = httpx2.AsyncHTTPTransport(
                 uds=str(settings.operator_socket)
             )
         else:
-            if not may_create and not settings.folder.is_dir():
+            if not may_create and not (settings.folder / DATABASE).exists():
                 raise Failed(
                     f"there is no platform in {settings.folder}: start one with fleetbell serve, "
                     "or name its data folder with --folder"
@@ -120,11 +126,11 @@ async def operator(settings: Settings, *, may_create: bool = False) -> AsyncIter
             _log_to_standard_error()
             try:
                 platform = await stack.enter_async_context(assembly.opened(settings))
-            except assembly.FolderInUse as error:
+            except assembly.CannotOpen as error:
                 raise Failed(str(error)) from error
             transport = httpx2.ASGITransport(platform.operator_app)
         client = httpx2.AsyncClient(transport=transport, timeout=TIMEOUT_S, trust_env=False)
-        yield Operator(await stack.enter_async_context(client))
+        yield Operator(await stack.enter_async_context(client), running=running)
 
 
 def _log_to_standard_error() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cyclopts import App
@@ -108,9 +109,26 @@ async def list_(*, app: str | None = None, json: bool = False, place: Place = HE
     )
 
 
+@app.command
+async def delete(package: str, *, place: Place = HERE) -> None:
+    """Delete a package that no task needs any more.
+
+    Parameters
+    ----------
+    package: str
+        Its id.
+    """
+    async with operator(place.settings().settings) as door:
+        await door.delete(f"/packages/{package}")
+
+
 def _check(file: Path) -> None:
+    if file.is_dir():
+        raise Failed(f"{file} is a folder; a package is one file")
     if not file.is_file():
         raise Failed(f"there is no file {file}")
+    if not os.access(file, os.R_OK):
+        raise Failed(f"{file} may not be read by this user")
 
 
 def _of(application_id: str | None) -> Query:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import uvloop
 
 from fleetbell import __version__, assembly
-from fleetbell.adapters.sqlite.migrate import SchemaRefused
 from fleetbell.cli.place import HERE, Place
 from fleetbell.cli.terminal import Failed, print_json, say
 from fleetbell.config import Settings
@@ -43,7 +42,7 @@ def run(settings: Settings, ready: Callable[[assembly.Addresses], None]) -> None
     """Serve, with refusals in the words of the command line."""
     try:
         uvloop.run(assembly.serve(settings, ready))
-    except (assembly.FolderInUse, assembly.AddressInUse, SchemaRefused) as error:
+    except assembly.CannotOpen as error:
         raise Failed(str(error)) from error
 
 
@@ -63,6 +62,7 @@ def welcome(settings: Settings, addresses: assembly.Addresses) -> str:
             opened.append("plain http callbacks")
         if settings.devices.http_port is not None:
             opened.append("plain http for devices")
-        lines.append(f"  --dev opens   {', '.join(opened)}: for trying out only")
+        lines.append("  --dev         for trying out only; it opens")
+        lines += [f"                {each}" for each in opened]
     lines.append("Stop it with Ctrl-C.")
     return "\n".join(lines)

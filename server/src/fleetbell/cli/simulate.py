@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 import msgspec
 import uvloop
@@ -80,7 +81,7 @@ def simulate(
     fleet: Path
         A file of JSON lines with node_id and target_token: be these devices, which are registered already.
     ca: Path
-        The CA file to trust; without it, the running platform's, else the system's.
+        The CA file to trust; without it, the running platform's, or with --url the system's CAs.
     fail: float
         The share of devices that fail, from 0 to 1.
     lose_power: float
@@ -110,6 +111,8 @@ def simulate(
     settings = place.settings().settings
 
     async def run() -> None:
+        door_url, ca_file = (_valid(url), ca) if url is not None else await _door(settings, ca)
+        tls = None if ca_file is None else _trusting(ca_file)
         if gateway_token is not None:
             members: Mapping[str, Identity] = dict.fromkeys(
                 node_ids, Identity(f"GatewayToken {gateway_token}")
@@ -118,7 +121,6 @@ def simulate(
             members = _read(fleet)
         else:
             members = await _registered(settings, app, node_ids)
-        door_url, ca_file = (url, ca) if url is not None else await _door(settings, ca)
         with Ledger(ledger) as kept:
             pretend = Fleet(
                 members,
@@ -127,7 +129,7 @@ def simulate(
                 luck=luck,
                 manners=manners,
                 ledger=kept,
-                tls=None if ca_file is None else ssl.create_default_context(cafile=str(ca_file)),
+                tls=tls,
             )
             remark(f"{len(members)} devices at {door_url}; stop them with Ctrl-C")
             await _until_stopped(pretend, upgrades)
@@ -152,7 +154,7 @@ async def _until_stopped(fleet: Fleet, upgrades: int | None) -> None:
 
 
 async def _watch(fleet: Fleet) -> None:
-    """Say when devices are refused, and when that is over: nobody else would see it."""
+    """Say when devices are refused or get no answer, and when that is over: nobody else would see it."""
     told = 0
     while True:
         await asyncio.sleep(LOOK_S)
@@ -160,10 +162,10 @@ async def _watch(fleet: Fleet) -> None:
         if len(refused) != told:
             told = len(refused)
             if refused:
-                node_id, status = next(iter(refused.items()))
-                remark(f"{told} devices are refused, such as {node_id}: HTTP {status}")
+                node_id, why = next(iter(refused.items()))
+                remark(f"{told} devices are refused or get no answer, such as {node_id}: {why}")
             else:
-                remark("no device is refused any more")
+                remark("every device is answered again")
 
 
 async def _registered(settings: Settings, app: str | None, node_ids: list[str]) -> Mapping[str, Identity]:
@@ -200,6 +202,22 @@ async def _door(settings: Settings, ca: Path | None) -> tuple[str, Path | None]:
         raise Failed("no platform is running here: start one with fleetbell serve --dev, or give --url")
     ca_file = addresses.get("ca_file")
     return url, ca or (Path(ca_file) if ca_file and url.startswith("https") else None)
+
+
+def _valid(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise Failed(f"--url takes the device door, such as https://fleet.example.com:8943, not {url!r}")
+    return url
+
+
+def _trusting(ca_file: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except ssl.SSLError as error:
+        raise Failed(f"{ca_file} holds no CA certificate in PEM") from error
+    except OSError as error:
+        raise Failed(f"{ca_file} cannot be read: {error.strerror}") from error
 
 
 def _read(fleet: Path) -> Mapping[str, Identity]:

@@ -81,6 +81,9 @@ async def watch(*operations: str, interval_s: float = 0.5, json: bool = False, p
         if not names:
             remark("No task is under way.")
             return 0
+        tasks = [await door.get(f"/tasks/{name}", TaskView) for name in names]
+        if not door.running and any(task.tally.ended < task.tally.total for task in tasks):
+            raise Failed("no platform is running here, so no task goes on: start one with fleetbell serve")
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -90,7 +93,7 @@ async def watch(*operations: str, interval_s: float = 0.5, json: bool = False, p
             console=err(),
             disable=json,
         ) as progress:
-            ended = await asyncio.gather(*(_follow(door, name, progress, interval_s) for name in names))
+            ended = await asyncio.gather(*(_follow(door, task, progress, interval_s) for task in tasks))
         if json:
             print_json(ended)
         else:
@@ -183,17 +186,14 @@ async def _open_tasks(door: Operator) -> list[str]:
     return [task.operation_id for task in found]
 
 
-async def _follow(door: Operator, operation_id: str, progress: Progress, interval_s: float) -> TaskView:
-    bar = None
+async def _follow(door: Operator, task: TaskView, progress: Progress, interval_s: float) -> TaskView:
+    bar = progress.add_task(f"{task.kind} {task.target_version}", total=task.tally.total, tally="")
     while True:
-        task = await door.get(f"/tasks/{operation_id}", TaskView)
-        if bar is None:
-            description = f"{task.kind} {task.target_version}"
-            bar = progress.add_task(description, total=task.tally.total, tally="")
         progress.update(bar, completed=task.tally.ended, tally=tally_words(task.tally))
         if task.tally.ended == task.tally.total:
             return task
         await asyncio.sleep(interval_s)
+        task = await door.get(f"/tasks/{task.operation_id}", TaskView)
 
 
 async def _print_failures(door: Operator, ended: list[TaskView]) -> None:
@@ -206,7 +206,18 @@ async def _print_failures(door: Operator, ended: list[TaskView]) -> None:
         )
     ]
     if failed:
-        rows = [(share.device_id, share.status, share.detail) for share in failed[:FAILURES_SHOWN]]
-        print_table(("device id", "status", "reason"), rows, empty="")
+        rows = [
+            (await _node_id(door, share.device_id), share.status, share.detail)
+            for share in failed[:FAILURES_SHOWN]
+        ]
+        print_table(("node id", "status", "reason"), rows, empty="")
         if len(failed) > FAILURES_SHOWN:
             remark(f"... and {len(failed) - FAILURES_SHOWN} more")
+
+
+async def _node_id(door: Operator, device_id: str) -> str:
+    """What people call the device; its id when it was deleted since."""
+    try:
+        return (await door.get(f"/devices/{device_id}", DeviceView)).node_id
+    except Failed:
+        return device_id

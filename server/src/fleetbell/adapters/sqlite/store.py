@@ -39,6 +39,10 @@ class SqliteTransaction(
     """All that a work can do."""
 
 
+class DatabaseUnusable(Exception):
+    """There is no opening the database: no permission, no space, or not a database at all."""
+
+
 class SqliteStore:
     """See :class:`fleetbell.ports.store.Store`. Write-ahead log, every commit on stable storage (FULL)."""
 
@@ -55,11 +59,15 @@ class SqliteStore:
 
         Raises:
             SchemaRefused: a newer release made it.
+            DatabaseUnusable: it cannot be opened, or is no database.
         """
-        _keep_private(path)
-        writer = _connect(path)
-        migrate(writer)
-        return cls(writer, _connect(path, reading=True))
+        try:
+            _keep_private(path)
+            writer = _connect(path)
+            migrate(writer)
+            return cls(writer, _connect(path, reading=True))
+        except (apsw.Error, OSError) as error:
+            raise DatabaseUnusable(str(error)) from error
 
     @property
     def instance(self) -> str:

@@ -61,11 +61,12 @@ def demo(
 
 def _print(result: Result) -> None:
     told = f"{result.notifications_received} of {result.notifications_expected} notifications"
-    again = f"{result.repeats} came again under the same id, {result.duplicates} under another"
+    again = f"{result.repeats} came twice under the same id, {result.duplicates} under another"
     facts: list[tuple[str, object]] = [
         ("devices", f"{result.devices}, upgraded by {result.tasks} tasks with {result.sub_tasks} sub tasks"),
         ("failed", f"{result.failed_upgrades} upgrades, as their devices were told to"),
-        ("heard", f"{told}; {again}"),
+        ("heard", told),
+        ("again", again),
         ("lost", result.lost),
         ("unexpected", result.unexpected),
         ("out of order", result.out_of_order),

@@ -60,7 +60,7 @@ class Picture:
         """How far everything is."""
         for kind, bar in self._campaigns.items():
             self._bars.update(bar, completed=ended[kind])
-        self._bars.update(self._news, total=due or None, completed=heard)
+        self._bars.update(self._news, total=max(due, heard) or None, completed=heard)
         told = f"  {failed} upgrades failed, as they should"
         if self._kills:
             told += f"; {kills} times the platform was killed"

@@ -131,8 +131,8 @@ class Fleet:
             fw_version=identity.fw_version,
         )
 
-    def refused(self) -> dict[str, int]:
-        """The status that each device got last, of those that were not answered 200."""
+    def refused(self) -> dict[str, str]:
+        """Why, for each device whose last call was not answered 200."""
         return {
             device.node_id: device.line.refused for device in self.devices if device.line.refused is not None
         }

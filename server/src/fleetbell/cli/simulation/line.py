@@ -31,12 +31,12 @@ class Answered:
 
 
 class Line:
-    """One device's way to talk. ``refused`` is the status of the last answer, unless that was 200."""
+    """One device's way to talk. ``refused`` says why the last call was not answered 200."""
 
     def __init__(
         self, session: aiohttp.ClientSession, *, authorization: str, again_s: float, chance: Random
     ) -> None:
-        self.refused: int | None = None
+        self.refused: str | None = None
         self._session = session
         self._headers = {"Authorization": authorization}
         self._again_s = again_s
@@ -47,9 +47,10 @@ class Line:
         try:
             async with self._session.get(url, headers=self._headers) as response:
                 body = await response.read()
-                self.refused = None if response.status == 200 else response.status
+                self.refused = None if response.status == 200 else f"HTTP {response.status}"
                 return msgspec.json.decode(body, type=kind) if response.status == 200 else None
-        except NO_ANSWER:
+        except NO_ANSWER as error:
+            self.refused = _words(error)
             return None
 
     async def send(self, method: str, url: str, body: Mapping[str, object]) -> Answered:
@@ -60,12 +61,12 @@ class Line:
             try:
                 async with self._session.request(method, url, json=body, headers=self._headers) as response:
                     await response.read()
-                    self.refused = None if response.status == 200 else response.status
+                    self.refused = None if response.status == 200 else f"HTTP {response.status}"
                     if response.status not in TRANSIENT:
                         return Answered(response.status, sent_ns)
                     wait_s = _retry_after_s(response.headers)
-            except NO_ANSWER:
-                pass
+            except NO_ANSWER as error:
+                self.refused = _words(error)
             await self._pause(wait_s)
 
     async def download(
@@ -107,3 +108,12 @@ class Line:
 def _retry_after_s(headers: Mapping[str, str]) -> float:
     text = headers.get("Retry-After", "")
     return min(float(text), 60.0) if text.isdecimal() else 0.0
+
+
+def _words(error: BaseException) -> str:
+    """Why there was no answer."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        refusal = error.certificate_error
+        why = getattr(refusal, "verify_message", None) or refusal
+        return f"the platform's certificate is not trusted ({why}); name its CA with --ca"
+    return str(error) or type(error).__name__
