@@ -8,6 +8,7 @@ Source: "Creating a Software Upgrade Task" and the pages beside it; northbound c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 from starlette.responses import Response
@@ -55,14 +56,20 @@ class TargetsBody(msgspec.Struct, rename="camel"):
         return devices
 
 
+_Word = Annotated[str, msgspec.Meta(max_length=256)]
+_Number = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+
+
 class PolicyBody(msgspec.Struct, rename="camel", omit_defaults=True):
-    """When the upgrade is to run, and how often it is tried."""
+    """When the upgrade is to run, and how often it is tried. What means nothing for now is kept all the same,
+    so it has bounds.
+    """
 
     execute_type: str | None = None
-    start_time: str | None = None
-    end_time: str | None = None
+    start_time: _Word | None = None
+    end_time: _Word | None = None
     retry_type: bool | None = None
-    retry_times: int | None = None
+    retry_times: _Number | None = None
 
     def given(self) -> Mapping[str, object]:
         """The fields that were given, as they are queried later."""

@@ -1,0 +1,295 @@
+"""Uploading, listing, querying and deleting packages on the wire."""
+
+import errno
+import hashlib
+import os
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.types import Message
+
+from fleetbell.adapters.blobs_folder import FolderBlobs
+from fleetbell.adapters.memory.store import MemoryStore
+from fleetbell.domain.device import Product
+from fleetbell.domain.subtask import UpgradeKind
+from fleetbell.services.package import Packages
+from server.tests.northbound.door import CATEGORY, Door, empty, fit, refused
+from server.tests.services.house import House
+
+FIELDS = {
+    "fileType": "softwarePackage",
+    "version": "V1.1.10",
+    "name": "meter",
+    "deviceType": "WaterMeter",
+    "model": "WM10",
+    "manufacturerName": "Acme",
+    "protocolType": "DDI",
+    "description": "Reads \N{GREEK SMALL LETTER MU}l",
+}
+CONTENT = bytes(range(256)) * 8 + b"\r\n--X\r\n--X--\r\n"
+
+
+def part(name: str, value: bytes, *, file_name: str | None = None) -> bytes:
+    said = f'; filename="{file_name}"' if file_name is not None else ""
+    head = f'--XY\r\nContent-Disposition: form-data; name="{name}"{said}\r\n\r\n'
+    return head.encode() + value + b"\r\n"
+
+
+def form(*parts: bytes, end: bytes = b"--XY--\r\n") -> dict[str, Any]:
+    return {
+        "content": b"".join(parts) + end,
+        "headers": {"Content-Type": 'multipart/form-data; boundary="XY"'},
+    }
+
+
+def fields(**other: str) -> list[bytes]:
+    return [part(name, value.encode()) for name, value in {**FIELDS, **other}.items()]
+
+
+def files(door: Door) -> list[str]:
+    return [path.name for path in (door.house.folder / "packages").iterdir()]
+
+
+async def test_an_upload_answers_what_is_known_of_the_package(door: Door) -> None:
+    answer = fit(await door.call("POST", CATEGORY, data=FIELDS, files={"file": ("meter.swu", CONTENT)}))
+
+    assert answer == {
+        "fileId": answer["fileId"],
+        "name": "meter",
+        "version": "V1.1.10",
+        "fileType": "softwarePackage",
+        "deviceType": "WaterMeter",
+        "model": "WM10",
+        "manufacturerName": "Acme",
+        "protocolType": "DDI",
+        "description": "Reads \N{GREEK SMALL LETTER MU}l",
+        "date": "20261120T100000Z",
+        "uploadTime": "20261120T100000Z",
+        "size": len(CONTENT),
+        "sha256": hashlib.sha256(CONTENT).hexdigest(),
+        "sha1": hashlib.sha1(CONTENT).hexdigest(),
+        "md5": hashlib.md5(CONTENT).hexdigest(),
+    }
+    assert door.house.blobs.path(answer["fileId"]).read_bytes() == CONTENT
+    package = door.house.packages.get("app-1", answer["fileId"])
+    assert (package.file_name, package.product) == ("meter.swu", Product("Acme", "WaterMeter", "WM10"))
+
+
+async def test_a_query_shows_the_documented_fields_only(door: Door) -> None:
+    uploaded = fit(await door.call("POST", CATEGORY, data=FIELDS, files={"file": ("a.swu", CONTENT)}))
+
+    answer = fit(await door.call("GET", f"{CATEGORY}/{uploaded['fileId']}"))
+
+    documented = {
+        name: value for name, value in uploaded.items() if name not in ("size", "sha256", "sha1", "md5")
+    }
+    assert answer == documented
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64, 100_000])
+async def test_a_form_may_be_cut_anywhere_and_its_fields_may_follow_the_file(door: Door, size: int) -> None:
+    body = b"".join([part("file", CONTENT, file_name="meter.swu"), *fields(), b"--XY--\r\nfarewell"])
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
+    messages: list[Message] = [
+        {"type": "http.request", "body": piece, "more_body": index + 1 < len(pieces)}
+        for index, piece in enumerate(pieces)
+    ]
+
+    sent = await door.raw(
+        "POST", CATEGORY, headers={"content-type": "multipart/form-data; boundary=XY"}, messages=messages
+    )
+
+    assert sent[0]["status"] == 200
+    [file_name] = files(door)
+    assert (door.house.folder / "packages" / file_name).read_bytes() == CONTENT
+    assert door.house.packages.get("app-1", file_name).description == FIELDS["description"]
+
+
+async def test_unknown_fields_are_passed_over(door: Door) -> None:
+    file = part("file", CONTENT, file_name="a.swu")
+
+    fit(await door.call("POST", CATEGORY, **form(*fields(colour="blue", sha256=""), file)))
+
+
+async def test_a_digest_that_is_given_must_fit(door: Door) -> None:
+    file = part("file", CONTENT, file_name="a.swu")
+    right = hashlib.sha256(CONTENT).hexdigest()
+
+    fit(await door.call("POST", CATEGORY, **form(*fields(sha256=right), file)))
+    wrong = await door.call("POST", CATEGORY, **form(*fields(sha256="0" * 64), file))
+
+    assert right in refused(wrong, 400, "120015")
+    assert len(files(door)) == 1
+
+
+BAD_FORMS: dict[str, dict[str, Any]] = {
+    "no form": {"content": b"0123"},
+    "another type": {"content": b"0123", "headers": {"Content-Type": "application/json"}},
+    "no boundary": {"content": b"0123", "headers": {"Content-Type": "multipart/form-data"}},
+    "long boundary": {
+        "content": b"0123",
+        "headers": {"Content-Type": "multipart/form-data; boundary=" + "x" * 300},
+    },
+    "not a form inside": {
+        "content": b"0123",
+        "headers": {"Content-Type": "multipart/form-data; boundary=XY"},
+    },
+    "empty body": {"content": b"", "headers": {"Content-Type": "multipart/form-data; boundary=XY"}},
+    "no file": form(*fields()),
+    "empty file": form(*fields(), part("file", b"", file_name="a.swu")),
+    "no file name": form(*fields(), part("file", b"x")),
+    "empty file name": form(*fields(), part("file", b"x", file_name="")),
+    "a path as file name": form(*fields(), part("file", b"x", file_name="../../etc/passwd")),
+    "two files": form(*fields(), *[part("file", b"x", file_name="a.swu")] * 2),
+    "a file under another name": form(*fields(), part("package", b"x", file_name="a.swu")),
+    "a field twice": form(*fields(), part("version", b"2"), part("file", b"x", file_name="a.swu")),
+    "no file type": form(part("version", b"2"), part("file", b"x", file_name="a.swu")),
+    "unknown file type": form(*fields(fileType="zip"), part("file", b"x", file_name="a.swu")),
+    "no version": form(*fields(version=""), part("file", b"x", file_name="a.swu")),
+    "long version": form(*fields(version="x" * 257), part("file", b"x", file_name="a.swu")),
+    "long field": form(*fields(description="x" * 20_000), part("file", b"x", file_name="a.swu")),
+    "not UTF-8": form(*fields(), part("name2", b"\xff"), part("file", b"x", file_name="a.swu")),
+    "no last boundary": form(*fields(), part("file", b"x", file_name="a.swu"), end=b""),
+    "too many parts": form(*[part(f"f{number}", b"x") for number in range(70)]),
+    "long header": form(part("x" * 10_000, b"x")),
+    "bad after the file": form(part("file", b"x", file_name="a.swu"), *fields(fileType="zip")),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FORMS)
+async def test_a_form_that_cannot_be_leaves_nothing(door: Door, name: str) -> None:
+    answer = await door.call("POST", CATEGORY, **BAD_FORMS[name])
+
+    assert refused(answer, 400, "120015").startswith("Bad request error. ")
+    assert files(door) == []
+    assert fit(await door.call("GET", CATEGORY))["totalCount"] == 0
+
+
+async def test_a_large_file_is_never_held_in_memory(door: Door) -> None:
+    head = b"".join(
+        [*fields(), b'--XY\r\nContent-Disposition: form-data; name="file"; filename="a.swu"\r\n\r\n']
+    )
+    chunk, count = bytes(64 * 1024), 256  # 16 MiB
+
+    def messages() -> Any:
+        yield {"type": "http.request", "body": head, "more_body": True}
+        for _ in range(count):
+            yield {"type": "http.request", "body": chunk, "more_body": True}
+        yield {"type": "http.request", "body": b"\r\n--XY--\r\n"}
+
+    tracemalloc.start()
+    try:
+        sent = await door.raw(
+            "POST",
+            CATEGORY,
+            headers={"content-type": "multipart/form-data; boundary=XY"},
+            messages=messages(),
+        )
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert sent[0]["status"] == 200
+    assert (door.house.folder / "packages" / files(door)[0]).stat().st_size == count * len(chunk)
+    assert most_bytes < 2 * 1024 * 1024
+
+
+async def test_an_application_that_goes_away_in_the_middle_leaves_nothing(door: Door) -> None:
+    body = b"".join([*fields(), part("file", CONTENT, file_name="a.swu")])
+    seen: list[list[str]] = []
+
+    def messages() -> Any:
+        yield {"type": "http.request", "body": body, "more_body": True}
+        seen.append(files(door))
+        yield {"type": "http.disconnect"}
+
+    sent = await door.raw(
+        "POST", CATEGORY, headers={"content-type": "multipart/form-data; boundary=XY"}, messages=messages()
+    )
+
+    assert [len(names) for names in seen] == [1]
+    assert files(door) == []
+    assert sent == []
+
+
+async def test_an_upload_that_falls_silent_is_refused_and_leaves_nothing(door: Door) -> None:
+    body = b"".join([*fields(), part("file", CONTENT, file_name="a.swu")])
+
+    sent = await door.raw(
+        "POST",
+        CATEGORY,
+        headers={"content-type": "multipart/form-data; boundary=XY"},
+        messages=[{"type": "http.request", "body": body, "more_body": True}],
+    )
+
+    assert sent[0]["status"] == 400
+    assert b"nothing arrived for 0.2 s" in sent[1]["body"]
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert files(door) == []
+
+
+async def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    def write(_: int, __: memoryview) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    house = House(MemoryStore(), tmp_path)
+    house.packages = Packages(house.store, FolderBlobs(tmp_path / "packages", write=write), house.clock)
+    door = Door(house)
+    await door.let_in("app-1")
+
+    answer = await door.call("POST", CATEGORY, data=FIELDS, files={"file": ("a.swu", CONTENT)})
+
+    assert "the disk has no room" in refused(answer, 503, "120001")
+    assert files(door) == []
+    assert fit(await door.call("GET", CATEGORY))["totalCount"] == 0
+
+
+async def test_packages_are_listed_by_every_filter(door: Door) -> None:
+    one = await door.house.package(version="1", product=Product("Acme", "Water Meter", "WM10"))
+    two = await door.house.package(version="2", kind=UpgradeKind.FIRMWARE)
+    await door.house.package(application_id="app-2")
+
+    async def found(**filters: str) -> list[str]:
+        return [item["fileId"] for item in fit(await door.call("GET", CATEGORY, params=filters))["data"]]
+
+    assert await found() == [one.file_id, two.file_id]
+    assert await found(fileType="firmwarePackage") == [two.file_id]
+    assert await found(version="1") == [one.file_id]
+    assert await found(manufacturerName="Acme", deviceType="Water Meter", model="WM10") == [one.file_id]
+    assert await found(model="WM11") == []
+
+
+async def test_a_page_of_packages_says_which_it_is(door: Door) -> None:
+    packages = [await door.house.package(version=str(number)) for number in range(3)]
+
+    page = fit(await door.call("GET", f"{CATEGORY}?pageNo=1&pageSize=2"))
+
+    assert list(page) == ["data", "pageNo", "pageSize", "totalCount"]
+    assert [item["fileId"] for item in page["data"]] == [packages[2].file_id]
+    assert (page["pageNo"], page["pageSize"], page["totalCount"]) == (1, 2, 3)
+    refused(await door.call("GET", f"{CATEGORY}?pageSize=101"), 400, "123029")
+    refused(await door.call("GET", f"{CATEGORY}?fileType=zip"), 400, "120015")
+
+
+async def test_a_package_is_deleted_once(door: Door) -> None:
+    package = await door.house.package()
+    path = f"{CATEGORY}/{package.file_id}"
+
+    empty(await door.call("DELETE", path), 200)
+
+    sentence = refused(await door.call("DELETE", path), 404, "123002")
+    assert sentence.startswith("Device or package file not found. ")
+    refused(await door.call("GET", path), 404, "123002")
+    assert files(door) == []
+
+
+async def test_a_package_that_an_open_task_needs_stays(door: Door) -> None:
+    device, package = await door.house.device(), await door.house.package()
+    await door.house.tasks.create("app-1", package.kind, package.file_id, [device.device_id])
+
+    sentence = refused(await door.call("DELETE", f"{CATEGORY}/{package.file_id}"), 400, "120015")
+
+    assert "needs package" in sentence
+    assert files(door) == [package.file_id]

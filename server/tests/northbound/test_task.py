@@ -1,0 +1,269 @@
+"""Creating, querying, listing and stopping upgrade tasks on the wire."""
+
+from typing import Any
+
+import pytest
+
+from fleetbell.domain.device import Product
+from fleetbell.domain.subtask import UpgradeKind, failed_on_device, succeeded
+from server.tests.northbound.door import FIRMWARE, OPERATIONS, SOFTWARE, Door, fit, refused
+
+
+async def a_task(door: Door, *, count: int = 2, policy: Any = None) -> tuple[str, list[str]]:
+    """A software task for new devices: its id and theirs."""
+    package = await door.house.package(version="V1.1.0")
+    ids = [(await door.house.device(f"meter-{number}")).device_id for number in range(count)]
+    body = {"fileId": package.file_id, "targets": {"devices": ids}, "policy": policy}
+    return fit(await door.call("POST", SOFTWARE, json=body))["operationId"], ids
+
+
+async def test_a_task_is_shown_with_the_documented_fields(door: Door) -> None:
+    operation_id, ids = await a_task(door)
+    door.house.clock.advance(1000)
+    await door.house.report(door.house.devices.get("app-1", ids[0]), succeeded())
+
+    answer = fit(await door.call("GET", f"{OPERATIONS}/{operation_id}"))
+
+    assert answer == {
+        "operationId": operation_id,
+        "createTime": "20261120T100000Z",
+        "startTime": "20261120T100001Z",
+        "stopTime": None,
+        "operateType": "software_upgrade",
+        "targets": {
+            "deviceGroups": None,
+            "deviceType": None,
+            "model": None,
+            "manufacturerName": None,
+            "devices": ids,
+        },
+        "policy": None,
+        "status": "processing",
+        "staResult": {
+            "total": 2,
+            "wait": 1,
+            "processing": 0,
+            "success": 1,
+            "fail": 0,
+            "stop": 0,
+            "timeout": 0,
+        },
+        "extendPara": {"fileVersion": "V1.1.0"},
+    }
+
+
+async def test_tasks_and_sub_tasks_spell_failure_each_in_its_way(door: Door) -> None:
+    operation_id, ids = await a_task(door)
+    door.house.clock.advance(1000)
+    for device_id in ids:
+        await door.house.report(
+            door.house.devices.get("app-1", device_id), failed_on_device("4", "low battery")
+        )
+
+    task = fit(await door.call("GET", f"{OPERATIONS}/{operation_id}"))
+    shares = fit(await door.call("GET", f"{OPERATIONS}/{operation_id}/subOperations?subOperationStatus=fail"))
+
+    assert (task["status"], task["stopTime"]) == ("failed", "20261120T100001Z")
+    assert list(shares) == ["data", "pageNo", "pageSize", "totalCount"]
+    assert shares["totalCount"] == 2
+    assert shares["data"][0] == {
+        "subOperationId": shares["data"][0]["subOperationId"],
+        "createTime": "20261120T100000Z",
+        "startTime": "20261120T100001Z",
+        "stopTime": "20261120T100001Z",
+        "operateType": "software_upgrade",
+        "deviceId": ids[0],
+        "status": "fail",
+        "detailInfo": "low battery",
+        "extendInfo": None,
+    }
+
+
+async def test_a_firmware_task_takes_a_firmware_package(door: Door) -> None:
+    device, package = await door.house.device(), await door.house.package(kind=UpgradeKind.FIRMWARE)
+    body = {"fileId": package.file_id, "targets": {"devices": [device.device_id]}}
+
+    assert "is a firmwarePackage" in refused(await door.call("POST", SOFTWARE, json=body), 400, "120015")
+    operation_id = fit(await door.call("POST", FIRMWARE, json=body))["operationId"]
+
+    assert fit(await door.call("GET", f"{OPERATIONS}/{operation_id}"))["operateType"] == "firmware_upgrade"
+
+
+@pytest.mark.parametrize(
+    ("policy", "shown"),
+    [
+        (None, None),
+        ({"executeType": "now"}, {"executeType": "now"}),
+        (
+            {"endTime": None, "executeType": "now", "retryTimes": "1", "retryType": False, "startTime": None},
+            {"executeType": "now", "retryType": False, "retryTimes": 1},
+        ),
+    ],
+)
+async def test_a_policy_that_means_now_is_taken_and_shown(door: Door, policy: Any, shown: Any) -> None:
+    operation_id, _ = await a_task(door, policy=policy)
+
+    assert fit(await door.call("GET", f"{OPERATIONS}/{operation_id}"))["policy"] == shown
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code", "sentence"),
+    [
+        ({"fileId": None}, 400, "120015", "Bad request error. fileId is missing"),
+        ({"fileId": 5}, 400, "120015", "Bad request error. the body does not fit: Expected str"),
+        ({"fileId": "pkg-9"}, 404, "123002", "Device or package file not found. the application has no"),
+        ({"targets": None}, 400, "123022", "deviceGroups and devices cannot be null together. "),
+        ({"targets": {}}, 400, "123022", "deviceGroups and devices cannot be null together. "),
+        (
+            {"targets": {"null": ["dev-1"]}},
+            400,
+            "123022",
+            "deviceGroups and devices cannot be null together. ",
+        ),
+        ({"targets": {"devices": []}}, 400, "123022", "deviceGroups and devices cannot be null together. "),
+        ({"targets": {"devices": "dev-1"}}, 400, "120015", "Bad request error. the body does not fit: "),
+        ({"targets": {"devices": [None]}}, 400, "120015", "Bad request error. the body does not fit: "),
+        ({"targets": []}, 400, "120015", "Bad request error. the body does not fit: "),
+        (
+            {"targets": {"devices": ["a"], "deviceGroups": ["b"]}},
+            400,
+            "123023",
+            "deviceGroups and devices cannot be exist together. ",
+        ),
+        (
+            {
+                "targets": {
+                    "deviceGroups": ["north"],
+                    "deviceType": "a",
+                    "model": "b",
+                    "manufacturerName": "c",
+                }
+            },
+            400,
+            "123027",
+            "Some device groups do not exist. device groups come in a later release",
+        ),
+        ({"targets": {"deviceGroups": ["g"] * 257}}, 400, "123024", "The number of deviceGroups or devices"),
+        (
+            {"targets": {"devices": [f"dev-{number}" for number in range(257)]}},
+            400,
+            "123024",
+            "The number of deviceGroups or devices reached upper limit. ",
+        ),
+        ({"targets": {"devices": ["dev-9"]}}, 404, "123002", "Device or package file not found. "),
+        ({"policy": {}}, 400, "123025", "executeType is error or can not to be null. "),
+        ({"policy": {"executeType": "soon"}}, 400, "123025", "executeType is error or can not to be null. "),
+        (
+            {"policy": {"executeType": "device_online"}},
+            400,
+            "123025",
+            "executeType is error or can not to be null. device_online comes in a later release",
+        ),
+        (
+            {"policy": {"executeType": "custom", "startTime": "20261121T010000Z"}},
+            400,
+            "123025",
+            "executeType is error or can not to be null. custom comes in a later release",
+        ),
+        (
+            {"policy": {"executeType": "now", "retryType": "true"}},
+            400,
+            "123028",
+            "retryTimes is null or beyond the limit. retryTimes must be 1 to 5",
+        ),
+        (
+            {"policy": {"executeType": "now", "retryType": True, "retryTimes": 2}},
+            400,
+            "123028",
+            "retryTimes is null or beyond the limit. retries come in a later release",
+        ),
+        ({"policy": {"executeType": 1}}, 400, "120015", "Bad request error. "),
+        ({"policy": []}, 400, "120015", "Bad request error. "),
+    ],
+)
+async def test_a_task_that_cannot_be_is_refused_and_starts_nothing(
+    door: Door, change: dict[str, Any], status: int, code: str, sentence: str
+) -> None:
+    device, package = await door.house.device(), await door.house.package()
+    body = {"fileId": package.file_id, "targets": {"devices": [device.device_id]}, **change}
+
+    assert refused(await door.call("POST", SOFTWARE, json=body), status, code).startswith(sentence)
+
+    assert door.house.device_now(device).action_id is None
+    assert fit(await door.call("GET", OPERATIONS))["totalCount"] == 0
+
+
+async def test_a_package_for_another_product_is_refused(door: Door) -> None:
+    device = await door.house.device(product=Product("Acme", "WaterMeter", "WM11"))
+    package = await door.house.package(product=Product("Acme", "WaterMeter", "WM10"))
+    body = {"fileId": package.file_id, "targets": {"devices": [device.device_id]}}
+
+    sentence = refused(await door.call("POST", SOFTWARE, json=body), 400, "123016")
+
+    assert sentence.startswith("The parameter is error, targetversion not match with device. ")
+
+
+async def test_a_long_list_of_devices_is_no_long_body(door: Door) -> None:
+    package = await door.house.package()
+    ids = ["x" * 300 for _ in range(256)]
+
+    answer = await door.call("POST", SOFTWARE, json={"fileId": package.file_id, "targets": {"devices": ids}})
+
+    refused(answer, 404, "123002")
+
+
+async def test_sub_tasks_come_in_pages(door: Door) -> None:
+    operation_id, ids = await a_task(door, count=3)
+    path = f"{OPERATIONS}/{operation_id}/subOperations"
+
+    page = fit(await door.call("GET", f"{path}?&pageNo=1&pageSize=2"))
+
+    assert [item["deviceId"] for item in page["data"]] == ids[2:]
+    assert (page["pageNo"], page["pageSize"], page["totalCount"]) == (1, 2, 3)
+    assert fit(await door.call("GET", f"{path}?subOperationStatus=success"))["data"] == []
+    refused(await door.call("GET", f"{path}?subOperationStatus=failed"), 400, "120015")
+    refused(await door.call("GET", f"{path}?pageSize=0"), 400, "123029")
+
+
+async def test_tasks_are_listed_by_every_filter(door: Door) -> None:
+    package = await door.house.package(product=Product("Acme", "WaterMeter", "WM10"))
+    firmware = await door.house.package(kind=UpgradeKind.FIRMWARE)
+    one, two = await door.house.device("meter-1"), await door.house.device("meter-2")
+    ids = []
+    for path, file_id, device in ((SOFTWARE, package.file_id, one), (FIRMWARE, firmware.file_id, two)):
+        body = {"fileId": file_id, "targets": {"devices": [device.device_id]}}
+        ids.append(fit(await door.call("POST", path, json=body))["operationId"])
+        door.house.clock.advance(1000)
+    await door.house.report(two, failed_on_device("1", "no"))
+
+    async def found(**filters: str) -> list[str]:
+        answer = fit(await door.call("GET", OPERATIONS, params=filters))
+        assert answer["totalCount"] == len(answer["data"])
+        return [item["operationId"] for item in answer["data"]]
+
+    assert await found() == ids[::-1]
+    assert await found(operationType="software_upgrade") == ids[:1]
+    assert await found(operationStatus="failed") == ids[1:]
+    assert await found(operationStatus="success") == []
+    assert await found(deviceId=one.device_id) == ids[:1]
+    assert await found(deviceType="WaterMeter", model="WM10", manufacturerName="Acme") == ids[:1]
+    refused(await door.call("GET", f"{OPERATIONS}?operationStatus=fail"), 400, "120015")
+    refused(await door.call("GET", f"{OPERATIONS}?operationType=all"), 400, "120015")
+    refused(await door.call("GET", f"{OPERATIONS}?pageSize=101"), 400, "123029")
+
+
+async def test_a_stop_answers_the_task_and_ends_it(door: Door) -> None:
+    operation_id, _ = await a_task(door)
+    path = f"{OPERATIONS}/{operation_id}"
+
+    for _ in range(2):
+        assert fit(await door.call("POST", f"{path}/stop")) == {"operationId": operation_id}
+
+    task = fit(await door.call("GET", path))
+    assert (task["status"], task["staResult"]["stop"]) == ("stop", 2)
+
+
+async def test_an_unknown_task_is_told_by_every_call(door: Door) -> None:
+    for method, path in (("GET", ""), ("GET", "/subOperations"), ("POST", "/stop")):
+        sentence = refused(await door.call(method, f"{OPERATIONS}/op-9{path}"), 404, "123009")
+        assert sentence.startswith("The requested task does not exist. ")
