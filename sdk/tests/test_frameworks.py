@@ -27,7 +27,7 @@ Post = Callable[[bytes, dict[str, str]], tuple[int, bytes]]
 def in_a_flask_application(got: list[PushMessage]) -> Post:
     receiver = Receiver(SECRET)
     receiver.on(SoftwareResult)(got.append)
-    app = flask.Flask("tests")
+    app = flask.Flask("application")
     app.register_blueprint(in_flask.blueprint(receiver))
 
     def post(body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:

@@ -57,7 +57,7 @@ def push(request: pytest.FixtureRequest, seen: Seen) -> Iterator[Push]:
         with receiver.serve("127.0.0.1", 0, plain_http=True) as server:
             yield pushing(server)
         return
-    app = flask.Flask("tests")
+    app = flask.Flask("application")
     app.register_blueprint(receiver.blueprint())
 
     def in_flask(body: bytes, path: str) -> tuple[int, str]:
@@ -168,7 +168,7 @@ def test_alone_the_request_is_of_the_same_kind_as_flasks() -> None:
     body = encode(software_result())
     headers = push_headers(body, secret=None, webhook_id="n-1")
     alone, in_flask = Looking(), Looking()
-    app = flask.Flask("tests")
+    app = flask.Flask("application")
     app.register_blueprint(in_flask.blueprint())
 
     with alone.serve("127.0.0.1", 0, plain_http=True) as server:
@@ -188,7 +188,7 @@ def test_inside_flask_it_is_flasks_own_request() -> None:
         def handleSwUpgradeResult(self) -> None:
             forms.append(request.blueprint)  # type: ignore[attr-defined]
 
-    app = flask.Flask("tests")
+    app = flask.Flask("application")
     app.register_blueprint(Flasky().blueprint("pushes"))
     app.test_client().post(PATH, data=encode(software_result()), content_type="application/json")
 
@@ -224,7 +224,7 @@ def test_outside_a_handler_there_is_no_request() -> None:
 
 def test_signatures_are_checked_when_secrets_are_given(seen: Seen, certificates: Certificates) -> None:
     body = encode(software_result())
-    app = flask.Flask("tests")
+    app = flask.Flask("application")
     app.register_blueprint(recording(seen).blueprint(secrets=[SECRET]))
 
     with recording(seen).serve(
