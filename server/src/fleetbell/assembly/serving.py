@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import structlog
@@ -101,6 +101,17 @@ async def _upkeep(services: Services) -> None:
     await services.store.write(lambda tx: tx.delete_expired_tokens(at_ms=at_ms))
 
 
+def readable(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Write control characters as escapes: a client's words must not move the cursor of who reads the log."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = "".join(
+                sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()
+                for sign in value
+            )
+    return event
+
+
 def _configure_logging(settings: Settings) -> None:
     """One event a line on standard error; the libraries' own loggers only from warnings on."""
     level = getattr(logging, settings.logging.level.upper())
@@ -119,6 +130,7 @@ def _configure_logging(settings: Settings) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            readable,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
