@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
 
 from fleetbell.assembly import (
     Addresses,
@@ -228,6 +229,19 @@ def test_a_certificate_that_was_given_is_used_and_no_authority_is_named(folder: 
             assert not (folder / "tls").exists()
             trust = ssl.create_default_context(cafile=made / "ca.pem")
             assert answer_of(own["northbound_url"], trust) == 404
+
+
+def test_the_certificate_that_is_made_has_the_names_of_the_public_urls(folder: Path) -> None:
+    urls = {
+        "northbound.public_url": "https://api.example.com",
+        "devices.public_url": "https://fleet.example.com",
+    }
+    with serving(folder, **urls) as (_, addresses):
+        authority = Path(addresses["authority"])
+
+    certificate = x509.load_pem_x509_certificate((authority.parent / "server.pem").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {"api.example.com", "fleet.example.com"} <= set(names.get_values_for_type(x509.DNSName))
 
 
 async def test_an_address_in_use_is_told_in_a_sentence_and_lets_the_folder_go(folder: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.repository.tree import ROOT, files, named
 
 SCRIPTS = [*files("scripts"), ROOT / ".ci/run"]
+NOBODY = "https://127.0.0.1:1/"
 TOOLS = ["bash", "cat", "cut", "dirname", "env", "flock", "git", "grep", "rm", "sha256sum", "tail"]
 
 # A build backend of a few lines, so that a whole set-up runs without fetching anything.
@@ -166,7 +167,7 @@ def test_packages_that_cannot_be_had_are_told_in_one_line_and_a_later_call_begin
 def test_a_machine_without_a_network_is_told_so(clone: Clone):
     clone.real_python()
     clone.root.joinpath("requirements/run.txt").write_text(f"some-package==1 --hash=sha256:{'0' * 64}\n")
-    clone.network = {"PIP_INDEX_URL": "https://127.0.0.1:1/", "PIP_RETRIES": "1"}
+    clone.network = {"PIP_INDEX_URL": NOBODY, "PIP_RETRIES": "1"}
 
     status, said = clone.setup("run")
 

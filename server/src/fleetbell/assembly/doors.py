@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -93,7 +94,10 @@ async def doors(platform: Platform) -> AsyncIterator[Addresses]:
 def _certificate(settings: Settings, host: str, certificate: Path | None, key: Path | None) -> ServerFiles:
     if certificate is not None and key is not None:
         return ServerFiles(certificate, key, None)
-    names = own_names(host, settings.northbound.host, settings.devices.host)
+    public = [
+        urlsplit(url).hostname for url in (settings.northbound.public_url, settings.devices.public_url) if url
+    ]
+    names = own_names(host, settings.northbound.host, settings.devices.host, *filter(None, public))
     return server_files(settings.folder / "tls", names)
 
 
