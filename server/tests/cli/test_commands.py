@@ -220,6 +220,7 @@ def test_what_a_newcomer_gets_wrong_is_answered_with_what_would_be_right(
 
     for line, said in (
         (f"package upload {tmp_path} --version 1", "is a folder; a package is one file"),
+        (f"package upload {tmp_path}/none.pem/a.bin --version 1", "a.bin cannot be read: Not a directory"),
         (f"app ca add {application_id} {tmp_path}/no.pem", "no.pem cannot be read: No such file"),
         (f"app ca add {application_id} {tmp_path}/binary.pem", "begins with -----BEGIN CERTIFICATE-----"),
         (f"simulate --url localhost:8080 --ca {tmp_path}/no.pem", "such as https://fleet.example.com:8943"),

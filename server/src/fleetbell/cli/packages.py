@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cyclopts import App
@@ -123,12 +122,15 @@ async def delete(package: str, *, place: Place = HERE) -> None:
 
 
 def _check(file: Path) -> None:
-    if file.is_dir():
-        raise Failed(f"{file} is a folder; a package is one file")
-    if not file.is_file():
-        raise Failed(f"there is no file {file}")
-    if not os.access(file, os.R_OK):
-        raise Failed(f"{file} may not be read by this user")
+    try:
+        with file.open("rb"):
+            pass
+    except IsADirectoryError as error:
+        raise Failed(f"{file} is a folder; a package is one file") from error
+    except FileNotFoundError as error:
+        raise Failed(f"there is no file {file}") from error
+    except OSError as error:
+        raise Failed(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _of(application_id: str | None) -> Query:
