@@ -186,5 +186,9 @@ def test_two_doors_full_of_strangers_leave_descriptors_for_the_rest() -> None:
     assert issubclass(connection_within(1), BoundedConnection)
 
 
+def test_a_door_holds_no_more_than_its_setting_says() -> None:
+    assert connection_within(100_000, wanted=7).connections_most == 7
+
+
 def test_a_process_takes_the_descriptors_that_it_may_have() -> None:
     assert descriptors_raised() >= 1024

@@ -91,6 +91,9 @@ class Northbound:
     )
     key: Path | None = setting(None, "PEM file with the key of the certificate.")
     public_url: str | None = setting(None, "How applications reach it, when that differs from host and port.")
+    connections_most: int = setting(
+        2000, "Open connections; more are closed at once. One costs 50 KiB, up to 200 KiB while it sends."
+    )
     json_body_bytes: int = setting(65_536, "The largest JSON body.")
     list_body_bytes: int = setting(1_048_576, "The largest JSON body where lists of ids are allowed.")
     calls_per_window: int = setting(100, "Calls of one application inside a window; the next one is refused.")
@@ -115,6 +118,7 @@ class Northbound:
             "northbound.token_s must be above 0 and not above northbound.refresh_token_s, "
             "or a token could never be refreshed",
         )
+        _check(self.connections_most >= 1, "northbound.connections_most must be 1 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +137,11 @@ class Devices:
         None, "PEM file with its certificate and chain; without it one is made from a private CA."
     )
     key: Path | None = setting(None, "PEM file with the key of the certificate.")
+    connections_most: int = setting(
+        20_000,
+        "Open connections; more are closed at once. One over HTTPS costs some 50 KiB, "
+        "and a device keeps it for a minute after its poll.",
+    )
     poll_s: int = setting(300, "How often a device is asked to poll.")
     handling: str = setting(
         "forced", "What a device is told of an upgrade: forced (install now) or soft (when its user agrees)."
@@ -149,6 +158,7 @@ class Devices:
         _check_port(self.http_port, "devices.http_port")
         _check_pair(self.certificate, self.key, "devices")
         _check_url(self.public_url, "devices.public_url")
+        _check(self.connections_most >= 1, "devices.connections_most must be 1 or more")
         _check(
             self.handling in ("forced", "soft"),
             f"devices.handling is forced or soft, not {self.handling!r}",

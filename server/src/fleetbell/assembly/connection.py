@@ -136,9 +136,9 @@ class BoundedConnection(HttpToolsProtocol):
             self.transport.close()
 
 
-def connection_within(descriptors: int) -> type[BoundedConnection]:
-    """The connections of one door in a process that may have so many descriptors."""
-    most = max(1, int(descriptors * _DOOR_SHARE))
+def connection_within(descriptors: int, *, wanted: int = DESCRIPTORS_MOST) -> type[BoundedConnection]:
+    """The connections of one door: as many as are wanted, if a process with so many descriptors has them."""
+    most = max(1, min(wanted, int(descriptors * _DOOR_SHARE)))
     return type("DoorConnection", (BoundedConnection,), {"connections_most": most})
 
 

@@ -61,31 +61,38 @@ async def doors(platform: Platform) -> AsyncIterator[Addresses]:
     settings = platform.settings
     northbound, devices = settings.northbound, settings.devices
     async with contextlib.AsyncExitStack() as running:
-        connection = connection_within(descriptors_raised())
+        descriptors = descriptors_raised()
+        applications = connection_within(descriptors, wanted=northbound.connections_most)
+        fleet = connection_within(descriptors, wanted=devices.connections_most)
 
-        async def door(app: ASGIApp, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        async def door(
+            app: ASGIApp,
+            sock: socket.socket,
+            connection: type[BoundedConnection],
+            tls: ssl.SSLContext | None = None,
+        ) -> None:
             await running.enter_async_context(_listening(app, sock, tls, connection))
 
         tls = _certificate(settings, northbound.host, northbound.certificate, northbound.key)
         context = _tls_context(tls)
         sock = _bound(northbound.host, northbound.port)
-        await door(platform.northbound_app, sock, context)
+        await door(platform.northbound_app, sock, applications, context)
         northbound_url = northbound.public_url or _url("https", northbound.host, sock)
         https_url = http_url = None
         if devices.https_port is not None:
             context = _tls_context(_certificate(settings, devices.host, devices.certificate, devices.key))
             sock = _bound(devices.host, devices.https_port)
             listener.prepare(sock)
-            await door(platform.devices_app, sock, context)
+            await door(platform.devices_app, sock, fleet, context)
             https_url = _url("https", devices.host, sock)
         if devices.http_port is not None:
             sock = _bound(devices.host, devices.http_port)
             listener.prepare(sock)
-            await door(platform.devices_app, sock)
+            await door(platform.devices_app, sock, fleet)
             http_url = _url("http", devices.host, sock)
         path = settings.operator_socket
         running.callback(path.unlink, missing_ok=True)
-        await door(platform.operator_app, _bound_unix(path))
+        await door(platform.operator_app, _bound_unix(path), applications)
         addresses = Addresses(path, northbound_url, https_url, http_url, tls.authority)
         platform.open_doors.update({name: fact for name, fact in addresses.facts().items() if fact})
         yield addresses
