@@ -14,7 +14,7 @@ from fleetbell.adapters.blobs_folder import FolderBlobs
 from fleetbell.adapters.memory.store import MemoryStore
 from fleetbell.domain.device import Product
 from fleetbell.domain.subtask import UpgradeKind
-from fleetbell.services.package import Packages
+from fleetbell.services.package import Packages, Upload
 from server.tests.northbound.door import CATEGORY, Door, empty, fit, refused
 from server.tests.services.house import House
 
@@ -165,6 +165,36 @@ async def test_a_form_that_cannot_be_leaves_nothing(door: Door, name: str) -> No
     assert refused(answer, 400, "120015").startswith("Bad request error. ")
     assert files(door) == []
     assert fit(await door.call("GET", CATEGORY))["totalCount"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("too many parts", "the form has more than 64 parts"),
+        ("long field", "the field 'description' is longer than 16384 bytes"),
+        ("a field twice", "the field 'version' is given more than once"),
+        ("two files", "the form has more than one file; upload one package in one call"),
+        ("no file", "the form has no file; send the package as the part named file"),
+        ("no last boundary", "the form ends in the middle; send it with its last boundary"),
+        ("unknown file type", "fileType must be one of softwarePackage, firmwarePackage"),
+    ],
+)
+async def test_a_form_that_cannot_be_is_told_why(door: Door, name: str, sentence: str) -> None:
+    answer = await door.call("POST", CATEGORY, **BAD_FORMS[name])
+
+    assert refused(answer, 400, "120015") == f"Bad request error. {sentence}."
+
+
+async def test_fields_that_come_first_are_judged_before_the_file_is_taken(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def write(_: Upload, __: bytes) -> None:
+        raise AssertionError("the file is not wanted")
+
+    monkeypatch.setattr(Upload, "write", write)
+
+    refused(await door.call("POST", CATEGORY, **BAD_FORMS["unknown file type"]), 400, "120015")
+    refused(await door.call("POST", CATEGORY, **BAD_FORMS["long version"]), 400, "120015")
 
 
 async def test_a_large_file_is_never_held_in_memory(door: Door) -> None:

@@ -77,7 +77,7 @@ class Form:
     def feed(self, chunk: bytes) -> list[Piece]:
         """What ``chunk`` completes. Raises InputInvalid. What follows the form's end is passed over."""
         self._pieces = []
-        if not self.complete and chunk:
+        if chunk:
             try:
                 self._parser.write(chunk)
             except FormParserError as error:
