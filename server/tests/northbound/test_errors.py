@@ -65,8 +65,9 @@ def test_a_family_has_a_row_for_every_refusal_that_can_reach_it_and_no_other(fam
 
 def test_every_refusal_of_the_platform_is_placed() -> None:
     placed = set().union(*REACH.values()) | ELSEWHERE
+    kinds = errors.DomainError.__subclasses__()  # those that a door has made for itself cannot come here
 
-    assert set(errors.DomainError.__subclasses__()) == placed
+    assert {kind for kind in kinds if kind.__module__ == errors.__name__} == placed
 
 
 def test_a_callback_url_keeps_the_odd_words_of_the_original() -> None:
