@@ -18,7 +18,7 @@ from benchmarks import sink
 from fleetbell.adapters.callback_http import HttpCallback
 from fleetbell.domain.delivery import Accepted, Answer
 from fleetbell.domain.egress import Egress
-from fleetbell.ports.callback import Push
+from fleetbell.ports.callback import Push, Trace
 from fleetbell_sdk import signature
 
 _BODY = (
@@ -77,7 +77,7 @@ class _Run:
             *signed,
         )
 
-    def _answered(self, answer: Answer) -> None:
+    def _answered(self, answer: Answer, _trace: Trace) -> None:
         if not isinstance(answer, Accepted):
             if not self.ended.done():
                 self.ended.set_exception(RuntimeError(f"the sink did not accept a post: {answer}"))

@@ -22,9 +22,9 @@ import uvloop
 
 from benchmarks import sink
 from fleetbell.adapters.callback_http import HttpCallback, Limits
-from fleetbell.domain.delivery import Accepted, Answer, Gone, Refused, Unreachable
+from fleetbell.domain.delivery import Accepted, Answer, Gone, Refused, Trouble, Unreachable
 from fleetbell.domain.egress import Egress
-from fleetbell.ports.callback import Push
+from fleetbell.ports.callback import Push, Trace
 
 LOOPBACK = Egress.parse(["127.0.0.0/8", "::1/128"])
 HASTY = Limits(connect_s=0.3, total_s=0.3)
@@ -103,6 +103,9 @@ def status(
 
 
 OK = status(200, "ok")
+TAKEN = Accepted(200, "ok")
+NO_ANSWER = Unreachable("no answer within 0.3 s", trouble=Trouble.TIMEOUT)
+NO_CONNECTION = Unreachable("no connection to the endpoint within 0.3 s", trouble=Trouble.TIMEOUT)
 
 
 @contextlib.asynccontextmanager
@@ -130,10 +133,15 @@ def a_push(
     return Push(url=url, headers=headers, body=body, application_id=application_id)
 
 
-async def answer_to(callback: HttpCallback, push: Push) -> Answer:
-    answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-    callback.post(push, answered.set_result)
+async def answer_and_trace(callback: HttpCallback, push: Push) -> tuple[Answer, Trace]:
+    answered: asyncio.Future[tuple[Answer, Trace]] = asyncio.get_running_loop().create_future()
+    callback.post(push, lambda *told: answered.set_result(told))
     return await asyncio.wait_for(answered, PATIENCE_S)
+
+
+async def answer_to(callback: HttpCallback, push: Push) -> Answer:
+    answer, _ = await answer_and_trace(callback, push)
+    return answer
 
 
 def a_server_context(
@@ -169,7 +177,7 @@ async def test_a_push_arrives_as_it_was_given_and_nothing_is_added_that_says_mor
         headers = ("content-type: application/json", "webhook-id: n-1")
         answer = await answer_to(callback, a_push(peer.url(), body=b'{"a":"\xc3\xa4"}', headers=headers))
 
-    assert answer == Accepted(200)
+    assert answer == TAKEN
     [(head, body)] = peer.requests
     assert body == b'{"a":"\xc3\xa4"}'
     first, *rest = head.decode().rstrip().split("\r\n")
@@ -290,7 +298,8 @@ async def test_a_retry_after_that_says_nothing_is_none(callback: HttpCallback, h
 
 
 @pytest.mark.parametrize(
-    ("code", "expected"), [(200, Accepted(200)), (400, Refused(400, "x" * 1024)), (410, Gone("x" * 1024))]
+    ("code", "expected"),
+    [(200, Accepted(200, "x" * 1024)), (400, Refused(400, "x" * 1024)), (410, Gone("x" * 1024))],
 )
 async def test_an_endless_body_is_cut_and_the_status_still_counts(
     tmp_path: Path, code: int, expected: Answer
@@ -310,7 +319,7 @@ async def test_an_endless_body_is_cut_and_the_status_still_counts(
 async def test_a_body_within_the_limit_leaves_the_connection_in_use(callback: HttpCallback) -> None:
     async with a_peer(status(200, "x" * 16 * 1024)) as peer:
         for _ in range(4):
-            assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+            assert await answer_to(callback, a_push(peer.url())) == Accepted(200, "x" * 1024)
 
     assert peer.connections == 1
 
@@ -343,7 +352,7 @@ async def test_a_peer_that_gives_no_answer_in_time_is_unreachable(
     tmp_path: Path, reply: Callable[[Peer, asyncio.StreamWriter], Awaitable[None]]
 ) -> None:
     async with a_callback(tmp_path, limits=HASTY) as callback, a_peer(reply) as peer:
-        assert await answer_to(callback, a_push(peer.url())) == Unreachable("no answer within 0.3 s")
+        assert await answer_to(callback, a_push(peer.url())) == NO_ANSWER
 
 
 async def test_a_status_line_that_drips_in_does_not_move_the_deadline(tmp_path: Path) -> None:
@@ -353,7 +362,7 @@ async def test_a_status_line_that_drips_in_does_not_move_the_deadline(tmp_path: 
 
 async def test_a_2xx_whose_body_drips_in_beyond_the_deadline_is_accepted(tmp_path: Path) -> None:
     async with a_callback(tmp_path, limits=HASTY) as callback, a_peer(drip_body) as peer:
-        assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+        assert isinstance(await answer_to(callback, a_push(peer.url())), Accepted)
 
 
 async def test_a_peer_that_hangs_before_tls_fails_at_the_deadline_for_connecting(tmp_path: Path) -> None:
@@ -361,7 +370,7 @@ async def test_a_peer_that_hangs_before_tls_fails_at_the_deadline_for_connecting
     async with a_callback(tmp_path, limits=limits) as callback, a_peer(say_nothing) as peer:
         answer = await answer_to(callback, a_push(peer.url("https")))
 
-    assert answer == Unreachable("no connection to the endpoint within 0.3 s")
+    assert answer == NO_CONNECTION
 
 
 async def test_each_push_has_its_own_deadline_whatever_the_others_have(tmp_path: Path) -> None:
@@ -371,13 +380,13 @@ async def test_each_push_has_its_own_deadline_whatever_the_others_have(tmp_path:
         a_peer(OK) as quick,
         a_peer(say_nothing) as slow,
     ):
-        callback.post(a_push(slow.url()), lambda _: None)
+        callback.post(a_push(slow.url()), lambda *_: None)
         await asyncio.wait_for(slow.asked.wait(), PATIENCE_S)
         earlier = await answer_to(callback, a_push(slow.url("https")))
         await answer_to(callback, a_push(quick.url()))
         later = await answer_to(callback, a_push(slow.url("https")))
 
-    assert earlier == later == Unreachable("no connection to the endpoint within 0.3 s")
+    assert earlier == later == NO_CONNECTION
 
 
 async def test_a_push_right_after_a_quick_one_meets_its_deadline(tmp_path: Path) -> None:
@@ -389,7 +398,7 @@ async def test_a_push_right_after_a_quick_one_meets_its_deadline(tmp_path: Path)
         await answer_to(callback, a_push(quick.url()))
         answer = await answer_to(callback, a_push(slow.url()))
 
-    assert answer == Unreachable("no answer within 0.3 s")
+    assert answer == NO_ANSWER
 
 
 async def endless_headers(_peer: Peer, writer: asyncio.StreamWriter) -> None:
@@ -471,7 +480,7 @@ async def test_a_header_that_cannot_be_sent_is_an_answer(callback: HttpCallback)
         push = a_push(peer.url(), headers=("webhook-id: \u2603",))
 
         assert isinstance(await answer_to(callback, push), Unreachable)
-        assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+        assert await answer_to(callback, a_push(peer.url())) == TAKEN
 
 
 @pytest.mark.parametrize("bad", [True, False])
@@ -480,7 +489,7 @@ async def test_the_answer_never_comes_from_inside_post(callback: HttpCallback, b
         told: list[Answer] = []
         came = asyncio.Event()
 
-        def answered(answer: Answer) -> None:
+        def answered(answer: Answer, _trace: Trace) -> None:
             told.append(answer)
             came.set()
 
@@ -494,7 +503,7 @@ async def test_the_answer_never_comes_from_inside_post(callback: HttpCallback, b
 async def test_connections_are_used_again(callback: HttpCallback) -> None:
     async with a_peer(OK) as peer:
         for _ in range(20):
-            assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+            assert await answer_to(callback, a_push(peer.url())) == TAKEN
 
     assert peer.connections == 1
 
@@ -511,7 +520,7 @@ async def test_a_used_connection_that_dies_without_a_byte_is_tried_once_more_on_
     async with a_peer(hang_up_on_the_second) as peer:
         answers = [await answer_to(callback, a_push(peer.url(), body=body)) for body in (b"1", b"2")]
 
-    assert answers == [Accepted(200), Accepted(200)]
+    assert answers == [TAKEN, TAKEN]
     assert [body for _, body in peer.requests] == [b"1", b"2", b"2"]
     assert peer.connections == 2
 
@@ -530,7 +539,7 @@ async def test_a_used_connection_that_dies_after_the_first_line_is_not_tried_aga
     async with a_peer(break_off_the_second) as peer:
         answers = [await answer_to(callback, a_push(peer.url(), body=body)) for body in (b"1", b"2")]
 
-    assert answers == [Accepted(200), Unreachable("the endpoint answered 500", status=500)]
+    assert answers == [TAKEN, Unreachable("the endpoint answered 500", status=500)]
     assert [body for _, body in peer.requests] == [b"1", b"2"]
 
 
@@ -544,7 +553,7 @@ async def test_a_connection_that_the_peer_closed_between_two_pushes_does_no_harm
 
     async with a_peer(answer_and_close) as peer:
         for number in range(1, 30):
-            assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+            assert await answer_to(callback, a_push(peer.url())) == TAKEN
             assert len(peer.requests) == number
 
 
@@ -592,7 +601,7 @@ async def test_socket_numbers_that_come_back_for_other_uses_are_not_mixed_up(cal
                 plain_exchange(kept.port),
                 plain_exchange(peer.port),
             )
-            assert answers[:5] == [Accepted(200)] * 5
+            assert answers[:5] == [TAKEN] * 5
             assert all(str(text).startswith("HTTP/1.1 200") for text in answers[5:])
 
 
@@ -626,7 +635,7 @@ async def test_a_slow_answer_holds_up_no_other_push_to_that_host(
         push = a_push(peer.url("http" if protocols is None else "https"))
         answers = await asyncio.gather(*(answer_to(callback, push) for _ in range(20)))
 
-    assert answers == [Accepted(200)] * 20
+    assert answers == [TAKEN] * 20
 
 
 async def test_more_pushes_than_connections_all_get_their_answer(tmp_path: Path) -> None:
@@ -634,7 +643,7 @@ async def test_more_pushes_than_connections_all_get_their_answer(tmp_path: Path)
     async with a_callback(tmp_path, limits=limits) as callback, a_peer(OK) as peer:
         answers = await asyncio.gather(*(answer_to(callback, a_push(peer.url())) for _ in range(40)))
 
-    assert answers == [Accepted(200)] * 40
+    assert answers == [TAKEN] * 40
     assert peer.connections == 2
 
 
@@ -652,7 +661,7 @@ async def test_a_taker_that_fails_does_not_cost_others_their_answer(callback: Ht
         await all_there.wait()
         await OK(peer, writer)
 
-    def fail(_answer: Answer) -> None:
+    def fail(_answer: Answer, _trace: Trace) -> None:
         raise error
 
     try:
@@ -661,8 +670,8 @@ async def test_a_taker_that_fails_does_not_cost_others_their_answer(callback: Ht
             for _ in range(20):
                 callback.post(a_push(peer.url()), fail)
                 well.append(asyncio.ensure_future(answer_to(callback, a_push(peer.url()))))
-            assert await asyncio.gather(*well) == [Accepted(200)] * 20
-            assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+            assert await asyncio.gather(*well) == [TAKEN] * 20
+            assert await answer_to(callback, a_push(peer.url())) == TAKEN
     finally:
         loop.set_exception_handler(None)
     assert reported == [error] * 20
@@ -675,7 +684,7 @@ async def test_no_proxy_of_the_environment_is_used(
         for name in ("http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
 
-        assert await answer_to(callback, a_push(peer.url())) == Accepted(200)
+        assert await answer_to(callback, a_push(peer.url())) == TAKEN
         assert proxy.connections == 0
 
 
@@ -736,7 +745,7 @@ async def test_the_guards_sentence_does_not_stay_for_the_next_push(tmp_path: Pat
 async def test_an_applications_own_ca_is_trusted(callback: HttpCallback, authority: trustme.CA) -> None:
     callback.set_trust("app", [pem(authority)])
     async with a_peer(OK, a_server_context(authority)) as peer:
-        assert await answer_to(callback, a_push(peer.url("https"))) == Accepted(200)
+        assert await answer_to(callback, a_push(peer.url("https"))) == TAKEN
 
 
 async def test_an_applications_cas_count_beside_each_other_and_the_systems(
@@ -748,10 +757,142 @@ async def test_an_applications_cas_count_beside_each_other_and_the_systems(
         callback.set_trust("app", [pem(authority), pem(other_authority)])
         for issuer in (authority, other_authority, system):
             async with a_peer(OK, a_server_context(issuer)) as peer:
-                assert await answer_to(callback, a_push(peer.url("https"))) == Accepted(200)
+                assert await answer_to(callback, a_push(peer.url("https"))) == TAKEN
         async with a_peer(OK, a_server_context(system)) as peer:
             push = a_push(peer.url("https"), application_id="without CAs")
-            assert await answer_to(callback, push) == Accepted(200)
+            assert await answer_to(callback, push) == TAKEN
+
+
+async def test_the_trace_tells_the_address_that_was_really_connected_to(callback: HttpCallback) -> None:
+    async with a_peer(OK) as peer:
+        traces = [
+            (await answer_and_trace(callback, a_push(f"http://{host}:{peer.port}/")))[1]
+            for host in ("127.0.0.1", "127.0.0.1", "localhost", "localhost")
+        ]
+
+    assert [trace.address for trace in traces] == [f"127.0.0.1:{peer.port}"] * 4
+    assert peer.connections == 2  # the kept connection tells it as well
+
+
+async def test_the_trace_writes_an_ipv6_address_in_brackets(callback: HttpCallback) -> None:
+    try:
+        listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback address")
+    peer = Peer(OK)
+    async with await asyncio.start_server(peer.connected, sock=listening):
+        port = listening.getsockname()[1]
+        _, trace = await answer_and_trace(callback, a_push(f"http://[::1]:{port}/"))
+        await peer.end()
+
+    assert trace.address == f"[::1]:{port}"
+
+
+async def test_the_trace_of_a_push_without_a_connection_has_no_address_even_after_one_with(
+    tmp_path: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = taken.getsockname()[1]
+    async with a_callback(tmp_path, egress=Egress.parse(["127.0.0.1/32"])) as callback, a_peer(OK) as peer:
+        traces = []
+        for url in ("http://127.0.0.2:1/", f"http://127.0.0.1:{free}/", "http://127.0.0.1:99999/", ""):
+            await answer_to(callback, a_push(peer.url()))
+            _, trace = await answer_and_trace(callback, a_push(url))
+            traces.append(trace)
+
+    assert [trace.address for trace in traces] == ["", "", "", ""]
+
+
+async def test_the_trace_of_a_push_that_failed_later_has_the_address(callback: HttpCallback) -> None:
+    async with a_peer(close) as peer:
+        _, trace = await answer_and_trace(callback, a_push(peer.url()))
+
+    assert trace.address == f"127.0.0.1:{peer.port}"
+
+
+async def test_the_trace_tells_how_long_the_push_took(callback: HttpCallback) -> None:
+    async def answer_later(peer: Peer, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.05)
+        await OK(peer, writer)
+
+    async with a_peer(answer_later) as peer:
+        _, trace = await answer_and_trace(callback, a_push(peer.url()))
+
+    assert 50 <= trace.took_ms < PATIENCE_S * 1000
+
+
+async def test_the_trace_tells_when_the_certificate_ends_once_for_each_new_connection(
+    callback: HttpCallback, authority: trustme.CA
+) -> None:
+    ends = datetime.datetime(2090, 3, 4, 5, 6, 7, tzinfo=datetime.UTC)
+    callback.set_trust("app", [pem(authority)])
+    async with a_peer(OK, a_server_context(authority, not_after=ends)) as peer:
+        traces = [(await answer_and_trace(callback, a_push(peer.url("https"))))[1] for _ in range(3)]
+
+    assert peer.connections == 1
+    ends_ms = round(ends.timestamp()) * 1000
+    assert [trace.certificate_ends_ms for trace in traces] == [ends_ms, None, None]
+    assert [trace.address for trace in traces] == [f"127.0.0.1:{peer.port}"] * 3
+
+
+async def test_without_tls_no_certificate_ends(callback: HttpCallback) -> None:
+    async with a_peer(OK) as peer:
+        _, trace = await answer_and_trace(callback, a_push(peer.url()))
+
+    assert trace.certificate_ends_ms is None
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(200, Accepted), (202, Accepted), (404, Refused), (410, Gone), (503, Unreachable)]
+)
+async def test_the_first_kibibyte_of_any_answer_is_kept(
+    callback: HttpCallback, code: int, kind: type[Answer]
+) -> None:
+    async with a_peer(status(code, "x" * 2000)) as peer:
+        answer = await answer_to(callback, a_push(peer.url()))
+
+    assert isinstance(answer, kind)
+    assert answer.text == "x" * 1024
+
+
+@pytest.mark.parametrize(
+    ("reply", "trouble"),
+    [
+        (saying("SSH-2.0-OpenSSH_9.2\r\n\r\n"), Trouble.PROTOCOL),
+        (close, Trouble.CONNECTION),
+        (reset, Trouble.CONNECTION),
+        (say_nothing, Trouble.TIMEOUT),
+        (status(503), Trouble.STATUS),
+    ],
+)
+async def test_an_endpoint_that_fails_tells_in_which_part(
+    tmp_path: Path, reply: Callable[[Peer, asyncio.StreamWriter], Awaitable[None]], trouble: Trouble
+) -> None:
+    async with a_callback(tmp_path, limits=Limits(total_s=1.0)) as callback, a_peer(reply) as peer:
+        answer = await answer_to(callback, a_push(peer.url()))
+
+    assert isinstance(answer, Unreachable)
+    assert answer.trouble is trouble
+
+
+@pytest.mark.parametrize(
+    ("url", "trouble"),
+    [
+        ("http://127.0.0.2:1/", Trouble.CLOSED),
+        (f"http://{'a' * 64}.invalid/", Trouble.NAME),
+        ("http://", Trouble.PROTOCOL),
+        ("http://127.0.0.1/\x00", Trouble.PROTOCOL),
+        ("ftp://127.0.0.1/", Trouble.PROTOCOL),
+    ],
+)
+async def test_a_url_that_leads_nowhere_tells_in_which_part(
+    tmp_path: Path, url: str, trouble: Trouble
+) -> None:
+    async with a_callback(tmp_path, egress=Egress.parse(["127.0.0.1/32"])) as callback:
+        answer = await answer_to(callback, a_push(url))
+
+    assert isinstance(answer, Unreachable)
+    assert answer.trouble is trouble
 
 
 async def test_an_unknown_issuer_is_told_how_to_add_the_ca(
@@ -761,7 +902,8 @@ async def test_an_unknown_issuer_is_told_how_to_add_the_ca(
         answer = await answer_to(callback, a_push(peer.url("https")))
 
     assert answer == Unreachable(
-        "the issuer of the endpoint's certificate is not trusted: add the CA with `fleetbell app ca add`"
+        "the issuer of the endpoint's certificate is not trusted: add the CA with `fleetbell app ca add`",
+        trouble=Trouble.TLS,
     )
     assert peer.requests == []
 
@@ -794,6 +936,7 @@ async def test_a_certificate_that_is_not_good_is_described(
 
     assert isinstance(answer, Unreachable)
     assert f"the endpoint's certificate {reason}" in answer.reason
+    assert answer.trouble is Trouble.TLS
     assert peer.requests == []
 
 
@@ -810,6 +953,7 @@ async def test_https_to_a_plain_peer_is_unreachable(callback: HttpCallback) -> N
 
     assert isinstance(answer, Unreachable)
     assert answer.reason.startswith("no TLS connection to the endpoint")
+    assert answer.trouble is Trouble.TLS
 
 
 async def test_a_ca_that_cannot_be_read_is_an_answer(callback: HttpCallback) -> None:
@@ -840,7 +984,7 @@ async def test_a_ca_that_is_taken_back_counts_at_once(callback: HttpCallback, au
         callback.set_trust("app", [])
         after = await answer_to(callback, a_push(peer.url("https")))
 
-    assert before == Accepted(200)
+    assert before == TAKEN
     assert isinstance(after, Unreachable)
 
 
@@ -860,7 +1004,7 @@ async def test_a_push_under_way_ends_well_when_the_trust_changes(
         callback.set_trust("app", [pem(other_authority)])
         go_on.set()
 
-        assert await under_way == Accepted(200)
+        assert await under_way == TAKEN
         await asyncio.wait_for(peer.gone.wait(), PATIENCE_S)  # nothing holds the old connection any more
 
 
@@ -893,11 +1037,11 @@ async def test_close_ends_every_connection_and_answers_nothing_more(tmp_path: Pa
         callback = HttpCallback(trust_folder=tmp_path, egress=LOOPBACK)
         await answer_to(callback, a_push(idle.url()))
         for _ in range(5):
-            callback.post(a_push(peer.url()), told.append)
+            callback.post(a_push(peer.url()), lambda answer, _: told.append(answer))
         await asyncio.wait_for(peer.asked.wait(), PATIENCE_S)
         await callback.close()
         await callback.close()
-        callback.post(a_push(peer.url()), told.append)
+        callback.post(a_push(peer.url()), lambda answer, _: told.append(answer))
 
         await asyncio.wait_for(asyncio.gather(peer.gone.wait(), idle.gone.wait()), PATIENCE_S)
     del callback
@@ -919,7 +1063,7 @@ def test_it_works_on_uvloop_too(tmp_path: Path) -> None:
             several = await asyncio.gather(*(answer_to(callback, a_push(peer.url())) for _ in range(30)))
             return [*several, await answer_to(callback, a_push(peer.url()))]
 
-    assert uvloop.run(story()) == [Accepted(200)] * 31
+    assert uvloop.run(story()) == [TAKEN] * 31
 
 
 @pytest.fixture
@@ -944,7 +1088,7 @@ async def test_pushes_to_one_host_share_a_connection_over_http2_also_when_it_is_
         answers += await asyncio.gather(*(answer_to(callback, push) for _ in range(39)))
         log = [line.split() for line in (target.folder / "access.log").read_text().splitlines()]
 
-    assert [first, *answers] == [Accepted(200)] * 79
+    assert [first, *answers] == [TAKEN] * 79
     assert {protocol for protocol, _ in log} == {"HTTP/2.0"}
     assert len({connection for _, connection in log}) == 2
 
@@ -956,5 +1100,5 @@ async def test_no_application_uses_the_http2_connection_of_anothers_trust(callba
         trusting = await answer_to(callback, a_push(target.url, application_id="a"))
         other = await answer_to(callback, a_push(target.url, application_id="b"))
 
-    assert trusting == Accepted(200)
+    assert trusting == TAKEN
     assert isinstance(other, Unreachable)

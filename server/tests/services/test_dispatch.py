@@ -17,7 +17,7 @@ from fleetbell.adapters.sqlite.store import SqliteStore
 from fleetbell.domain.application import Rotating
 from fleetbell.domain.delivery import Accepted, Answer, Gone, Head, Refused, Schedule, Unreachable
 from fleetbell.errors import StorageFull
-from fleetbell.ports.callback import Push
+from fleetbell.ports.callback import Push, Trace
 from fleetbell.ports.store import HandOver, Reading, Store, Transaction
 from fleetbell.services.dispatch import Dispatcher, Sending
 from fleetbell.testing.clock import START_MS, PretendClock
@@ -48,7 +48,7 @@ class Post:
     """A POST that waits for its answer."""
 
     push: Push
-    answered: Callable[[Answer], None]
+    answered: Callable[[Answer, Trace], None]
 
     @property
     def body(self) -> str:
@@ -59,7 +59,7 @@ class Post:
         return dict(header.split(": ", 1) for header in self.push.headers)
 
     def answer(self, answer: Answer) -> None:
-        self.answered(answer)
+        self.answered(answer, Trace())
 
 
 class ScriptedCallback:
@@ -70,11 +70,11 @@ class ScriptedCallback:
         self.script: Callable[[Push], Answer | None] = lambda _push: None
         self._changed = changed
 
-    def post(self, push: Push, answered: Callable[[Answer], None]) -> None:
+    def post(self, push: Push, answered: Callable[[Answer, Trace], None]) -> None:
         self.posts.append(Post(push, answered))
         answer = self.script(push)
         if answer is not None:
-            asyncio.get_running_loop().call_soon(answered, answer)
+            asyncio.get_running_loop().call_soon(answered, answer, Trace())
         self._changed()
 
     def set_trust(self, application_id: str, pems: Sequence[str]) -> None:

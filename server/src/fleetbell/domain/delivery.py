@@ -18,13 +18,14 @@ class Accepted:
     """The endpoint answered 2xx."""
 
     status: int
+    text: str = ""  # the first 1 KiB of the answer
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
     """The endpoint answered 410: it wants nothing more."""
 
-    text: str = ""
+    text: str = ""  # the first 1 KiB of the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +36,35 @@ class Refused:
     text: str = ""  # the first 1 KiB of the answer, or why it counts as a refusal
 
 
+class Trouble(enum.StrEnum):
+    """In which part of a POST an endpoint failed."""
+
+    NAME = "name"  # its host name has no address
+    CLOSED = "closed address"  # the guard lets no connection go there
+    CONNECTION = "connection"  # nobody took it, or it broke
+    TLS = "tls"  # no secure connection, or a certificate that is not accepted, on either side
+    TIMEOUT = "timeout"
+    PROTOCOL = "protocol"  # what came is not HTTP, or the POST could not even be put together
+    STATUS = "status"  # it answered 5xx, 408, 425 or 429
+
+
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """The endpoint itself fails: no connection, TLS, time-out, 5xx, 408, 425 or 429, or an address the
-    guard closes.
+    """The endpoint itself fails. ``trouble`` is ``STATUS`` whenever there is a status.
+
+    >>> Unreachable("the endpoint answered 503", status=503).trouble
+    <Trouble.STATUS: 'status'>
     """
 
     reason: str
     status: int | None = None
     retry_after_s: float | None = None
+    text: str = ""  # the first 1 KiB of the answer, when there was one
+    trouble: Trouble = Trouble.CONNECTION
+
+    def __post_init__(self) -> None:
+        if self.status is not None:
+            object.__setattr__(self, "trouble", Trouble.STATUS)
 
 
 Answer = Accepted | Gone | Refused | Unreachable

@@ -19,10 +19,22 @@ class Push(msgspec.Struct, frozen=True, gc=False):
     application_id: str  # whose CAs are trusted, beside the system's
 
 
+class Trace(msgspec.Struct, frozen=True, gc=False):
+    """How one POST went, beside its answer."""
+
+    address: str = (
+        ""  # really connected to, as 192.0.2.7:443 or [2001:db8::1]:443; empty without a connection
+    )
+    took_ms: int = 0  # from the hand-over to the answer
+    # When the endpoint's certificate ends. Only known when this POST made a TLS connection with a full
+    # handshake: a kept connection, or a TLS session that is taken up again, shows no certificate.
+    certificate_ends_ms: int | None = None
+
+
 class Callback(Protocol):
     """Posts push messages. Never raises for a bad peer."""
 
-    def post(self, push: Push, answered: Callable[[Answer], None]) -> None:
+    def post(self, push: Push, answered: Callable[[Answer, Trace], None]) -> None:
         """Start one POST; ``answered`` is called once, later, on the event loop.
 
         A function and not a future: a future per message costs 20 us, and there are thousands a second.

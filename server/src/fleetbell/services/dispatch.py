@@ -200,7 +200,7 @@ class Dispatcher:
         endpoint.under_way += 1
         self._callback.post(
             Push(endpoint.url, headers, body, endpoint.application_id),
-            lambda answer: self._take_answer(endpoint, head, answer, now_ms),
+            lambda answer, _trace: self._take_answer(endpoint, head, answer, now_ms),
         )
 
     def _headers(self, head: Head, body: bytes, keys: tuple[bytes, ...], at_s: int) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from fleetbell.adapters.callback_http.multi import Limits, Multi
 from fleetbell.adapters.callback_http.trust import system_ca_file, trust_file
 from fleetbell.domain.delivery import Answer
 from fleetbell.domain.egress import Egress
-from fleetbell.ports.callback import Push
+from fleetbell.ports.callback import Push, Trace
 
 __all__ = ["HttpCallback", "Limits"]
 
@@ -54,7 +54,7 @@ class HttpCallback:
         self._retired: list[Multi] = []
         self._closed = False
 
-    def post(self, push: Push, answered: Callable[[Answer], None]) -> None:
+    def post(self, push: Push, answered: Callable[[Answer, Trace], None]) -> None:
         """Start one POST; ``answered`` is called once, later, on the event loop. After ``close`` never."""
         if self._closed:
             return

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import pycurl
 
-from fleetbell.domain.delivery import Accepted, Answer, Gone, Refused, Unreachable
+from fleetbell.domain.delivery import Accepted, Answer, Gone, Refused, Trouble, Unreachable
 
 TEXT_BYTES: Final = 1024  # of an answer, kept for a person to read
 LONGEST_WAIT_S: Final = 6 * 3600.0  # what an endpoint asks for beyond this is cut
@@ -47,6 +48,21 @@ _REASONS: Final = {
 }
 
 
+_TROUBLES: Final = {
+    pycurl.E_COULDNT_RESOLVE_HOST: Trouble.NAME,
+    pycurl.E_OPERATION_TIMEDOUT: Trouble.TIMEOUT,
+    pycurl.E_URL_MALFORMAT: Trouble.PROTOCOL,
+    pycurl.E_UNSUPPORTED_PROTOCOL: Trouble.PROTOCOL,
+    pycurl.E_FTP_WEIRD_SERVER_REPLY: Trouble.PROTOCOL,
+    pycurl.E_HTTP2: Trouble.PROTOCOL,
+    pycurl.E_SSL_CONNECT_ERROR: Trouble.TLS,
+    pycurl.E_SSL_CERTPROBLEM: Trouble.TLS,
+    pycurl.E_SSL_CACERT_BADFILE: Trouble.TLS,
+    pycurl.E_SSL_CACERT: Trouble.TLS,
+    pycurl.E_PEER_FAILED_VERIFICATION: Trouble.TLS,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """How a transfer ended that libcurl calls failed."""
@@ -62,35 +78,48 @@ def answer_of(status: int, text: bytes, *, retry_after_s: float, redirect: str |
     """The answer of an endpoint that sent a status line, whatever became of the rest.
 
     >>> answer_of(204, b"", retry_after_s=0, redirect=None)
-    Accepted(status=204)
-    >>> answer_of(503, b"", retry_after_s=7, redirect=None)
-    Unreachable(reason='the endpoint answered 503', status=503, retry_after_s=7)
+    Accepted(status=204, text='')
+    >>> answer_of(503, b"busy", retry_after_s=7, redirect=None).retry_after_s
+    7
     """
     if 200 <= status < 300:
-        return Accepted(status)
+        return accepted(status, text)
     if status == 410:
         return Gone(_readable(text))
     if status >= 500 or status in _ENDPOINT_FAILS:
         wait_s = min(retry_after_s, LONGEST_WAIT_S) if retry_after_s > 0 else None
-        return Unreachable(f"the endpoint answered {status}", status=status, retry_after_s=wait_s)
+        return Unreachable(
+            f"the endpoint answered {status}", status=status, retry_after_s=wait_s, text=_readable(text)
+        )
     if 300 <= status < 400:
         where = f" (it pointed to {redirect[:TEXT_BYTES]})" if redirect else ""
         return Refused(status, f"redirects are not followed{where}")
     return Refused(status, _readable(text))
 
 
+@lru_cache(maxsize=256)
+def accepted(status: int, text: bytes) -> Accepted:
+    """The answer of an endpoint that took the message. Most endpoints say the same every time."""
+    return Accepted(status, _readable(text))
+
+
 def no_answer(failure: Failure, *, connect_s: float, total_s: float) -> Unreachable:
     """What to say when not even a status line came."""
     if failure.refusal is not None:
-        return Unreachable(failure.refusal)
+        return Unreachable(failure.refusal, trouble=Trouble.CLOSED)
+    reason = _reason(failure, connect_s=connect_s, total_s=total_s)
+    return Unreachable(reason, trouble=_TROUBLES.get(failure.code, Trouble.CONNECTION))
+
+
+def _reason(failure: Failure, *, connect_s: float, total_s: float) -> str:
     if failure.code == pycurl.E_OPERATION_TIMEDOUT:
         if failure.elapsed_s + _CLOCKS_DIFFER_S < total_s:
-            return Unreachable(f"no connection to the endpoint within {connect_s:g} s")
-        return Unreachable(f"no answer within {total_s:g} s")
+            return f"no connection to the endpoint within {connect_s:g} s"
+        return f"no answer within {total_s:g} s"
     if failure.code in {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT}:
-        return Unreachable(_certificate_reason(failure))
+        return _certificate_reason(failure)
     reason = _REASONS.get(failure.code, "the message could not be sent")
-    return Unreachable(f"{reason}: {failure.detail}" if failure.detail else reason)
+    return f"{reason}: {failure.detail}" if failure.detail else reason
 
 
 def _certificate_reason(failure: Failure) -> str:
