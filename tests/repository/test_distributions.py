@@ -117,7 +117,8 @@ print(importlib.util.find_spec("fleetbell"))
 """
 
     assert run(programs / "python", "-c", program, folder=tmp_path) == "dev-a\nNone\n"
-    assert metadata(wheels["sdk"]).get_all("Requires-Dist") == ["httpx2"]
+    needed = metadata(wheels["sdk"]).get_all("Requires-Dist")
+    assert needed == ["httpx2", "cryptography; extra == 'ed25519'"]
 
 
 def test_the_platform_starts_from_its_wheel(wheels: dict[str, Path], tmp_path: Path) -> None:

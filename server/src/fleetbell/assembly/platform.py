@@ -29,6 +29,7 @@ from fleetbell.services.device import Devices
 from fleetbell.services.dispatch import Dispatcher, Sending
 from fleetbell.services.package import Packages
 from fleetbell.services.progress import Progress
+from fleetbell.services.signing import Signers
 from fleetbell.services.subscription import Subscriptions
 from fleetbell.services.task import Tasks
 from fleetbell.southbound.ddi.contacts import Contacts
@@ -96,7 +97,8 @@ def _platform(
 ) -> Platform:
     as_number = settings.messages.upgrade_time_as_number
     blobs = FolderBlobs(settings.folder / "packages", reserve_bytes=settings.storage.reserve_bytes)
-    dispatcher = _dispatcher(settings, store, clock, callback)
+    signers = Signers(store)
+    dispatcher = _dispatcher(settings, store, clock, callback, signers)
     take, handed = dispatcher.take, dispatcher.handed
 
     def trust(application_id: str) -> None:
@@ -122,7 +124,7 @@ def _platform(
             calls_per_window=settings.northbound.calls_per_window,
             window_s=settings.northbound.window_s,
         ),
-        applications=Applications(store, clock, trust_changed=trust),
+        applications=Applications(store, clock, trust_changed=trust, signing_changed=signers.changed),
         devices=Devices(store, clock),
         packages=Packages(store, blobs, clock),
         tasks=Tasks(store, clock, take=take, handed=handed, upgrade_time_as_number=as_number),
@@ -167,7 +169,7 @@ def _platform(
 
 
 def _dispatcher(
-    settings: Settings, store: SqliteStore, clock: SystemClock, callback: HttpCallback
+    settings: Settings, store: SqliteStore, clock: SystemClock, callback: HttpCallback, signers: Signers
 ) -> Dispatcher:
     wanted = settings.dispatch
     return Dispatcher(
@@ -183,6 +185,7 @@ def _dispatcher(
             horizon_s=wanted.horizon_s,
             jitter=wanted.jitter,
         ),
+        signers=signers,
     )
 
 

@@ -35,14 +35,22 @@ class NewApplication:
 
 
 class Applications:
-    """The use cases around applications. ``trust_changed`` is told whose CAs have changed."""
+    """The use cases around applications. ``trust_changed`` is told whose CAs have changed, and
+    ``signing_changed`` whose signing secret.
+    """
 
     def __init__(
-        self, store: Store, clock: Clock, *, trust_changed: Callable[[str], None] = lambda _: None
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        trust_changed: Callable[[str], None] = lambda _: None,
+        signing_changed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._trust_changed = trust_changed
+        self._signing_changed = signing_changed
 
     async def create(
         self,
@@ -105,6 +113,7 @@ class Applications:
             tx.save_application(replace(application, signing=signing))
 
         await self._store.write(rotate)
+        self._signing_changed(application_id)  # before the new one is shown: from then on both sign
         return secret
 
     async def rotate_gateway_token(self, application_id: str) -> str:
@@ -127,6 +136,7 @@ class Applications:
 
         await self._store.write(delete)
         self._trust_changed(application_id)
+        self._signing_changed(application_id)
 
     async def add_ca(self, application_id: str, pem_text: str) -> tuple[CallbackCa, ...]:
         """Trust the CAs in ``pem_text``, all of them or none.

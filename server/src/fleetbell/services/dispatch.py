@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 import structlog
 
 from fleetbell.clock import Clock
-from fleetbell.domain.application import Application
 from fleetbell.domain.delivery import (
     DELIVERED,
     Accepted,
@@ -34,11 +33,10 @@ from fleetbell.domain.delivery import (
 from fleetbell.errors import Busy, StorageFull
 from fleetbell.ports.callback import Callback, Push
 from fleetbell.ports.store import HandOver, Store
-from fleetbell_sdk import signature
+from fleetbell.services.signing import Signers
+from fleetbell_sdk.signature import Sign
 
 _log = structlog.get_logger(__name__)
-
-_KEYS_S = 1.0  # how long an endpoint's signing keys are used before they are read again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +67,6 @@ class _Endpoint:
     rests_until_ms: int = 0
     asked_until_ms: int = 0  # the end of the rest that it asked for itself (Retry-After)
     good_at_ms: int = -1  # when the last success came
-    keys: tuple[bytes, ...] = ()
-    keys_until_ms: int = -1
 
 
 class Dispatcher:
@@ -84,6 +80,7 @@ class Dispatcher:
         *,
         sending: Sending | None = None,
         schedule: Schedule | None = None,
+        signers: Signers | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
@@ -91,6 +88,7 @@ class Dispatcher:
         self._clock = clock
         self._sending = sending or Sending()
         self._schedule = schedule or Schedule()
+        self._signers = signers or Signers(store)
         self._draw = draw
         self._endpoints: dict[int, _Endpoint] = {}
         self._answered: list[Settlement] = []
@@ -171,13 +169,6 @@ class Dispatcher:
     def _room(self, endpoint: _Endpoint) -> int:
         return int(endpoint.window) * self._sending.held_per_slot - endpoint.held
 
-    def _keys(self, endpoint: _Endpoint, now_ms: int) -> tuple[bytes, ...]:
-        if now_ms >= endpoint.keys_until_ms:
-            application = self._store.reading.application(endpoint.application_id)
-            endpoint.keys = () if application is None else _signing_keys(application, at_ms=now_ms)
-            endpoint.keys_until_ms = now_ms + round(_KEYS_S * 1000)
-        return endpoint.keys
-
     # -- posting
 
     def _pump(self, endpoint: _Endpoint, now_ms: int) -> None:
@@ -186,31 +177,31 @@ class Dispatcher:
             return
         if not endpoint.ready:
             return
-        keys = self._keys(endpoint, now_ms)
-        if not keys:  # the application was deleted, and its rows with it; nothing leaves unsigned
+        sign = self._signers.of(endpoint.application_id, at_ms=now_ms)
+        if sign is None:  # the application was deleted, and its rows with it; nothing leaves unsigned
             endpoint.held -= len(endpoint.ready)
             endpoint.ready.clear()
+            return
         window = 1 if endpoint.failures else int(endpoint.window)
         while endpoint.ready and endpoint.under_way < window:
-            self._post(endpoint, endpoint.ready.popleft(), keys, now_ms)
+            self._post(endpoint, endpoint.ready.popleft(), sign, now_ms)
 
-    def _post(self, endpoint: _Endpoint, head: Head, keys: tuple[bytes, ...], now_ms: int) -> None:
+    def _post(self, endpoint: _Endpoint, head: Head, sign: Sign, now_ms: int) -> None:
         body = head.body.encode()
-        headers = self._headers(head, body, keys, now_ms // 1000)
+        headers = self._headers(head, body, sign, now_ms // 1000)
         endpoint.under_way += 1
         self._callback.post(
             Push(endpoint.url, headers, body, endpoint.application_id),
             lambda answer, _trace: self._take_answer(endpoint, head, answer, now_ms),
         )
 
-    def _headers(self, head: Head, body: bytes, keys: tuple[bytes, ...], at_s: int) -> tuple[str, ...]:
+    def _headers(self, head: Head, body: bytes, sign: Sign, at_s: int) -> tuple[str, ...]:
         message_id = f"{self._message_prefix}{head.notification_id}"
-        signatures = " ".join([signature.sign(key, message_id, at_s, body) for key in keys])
         headers = (
             "content-type: application/json",
             f"webhook-id: {message_id}",
             f"webhook-timestamp: {at_s}",
-            f"webhook-signature: {signatures}",
+            f"webhook-signature: {sign(message_id, at_s, body)}",
             f"fleetbell-sequence: {head.sequence}",
             f"fleetbell-attempt: {head.attempt}",
         )
@@ -365,7 +356,3 @@ def _log_outage(event: str, error: Exception) -> None:
     """With a traceback only when it is none of the ways in which a store says no."""
     known = isinstance(error, Busy | StorageFull | OSError)
     _log.error(event, error=str(error) or type(error).__name__, exc_info=not known)
-
-
-def _signing_keys(application: Application, *, at_ms: int) -> tuple[bytes, ...]:
-    return tuple(signature.Secret.parse(text).key for text in application.signing.valid(at_ms=at_ms))
