@@ -104,6 +104,7 @@ def serving(folder: Path) -> Iterator[tuple[int, str]]:
         "FLEETBELL_FOLDER": str(folder),
         "FLEETBELL_NORTHBOUND__PORT": "0",
         "FLEETBELL_DEVICES__HTTPS_PORT": "0",
+        "FLEETBELL_OPERATOR__PORT": "0",
         "FLEETBELL_DEVICES__HTTP_PORT": "0",
     }
     process = subprocess.Popen(

@@ -31,7 +31,7 @@ from fleetbell.assembly import (
     opened,
     serve,
 )
-from fleetbell.config import Devices, Northbound, Settings
+from fleetbell.config import Devices, Northbound, Operator, Settings
 from fleetbell.services.application import NewApplication
 
 PATIENCE_S = 30.0
@@ -45,7 +45,8 @@ def ready(addresses):
     print(json.dumps(dataclasses.asdict(addresses), default=str), flush=True)
 
 given = {"folder": pathlib.Path(sys.argv[1]), "northbound.host": "127.0.0.1", "northbound.port": 0,
-         "devices.host": "127.0.0.1", "devices.https_port": 0, "devices.http_port": 0}
+         "devices.host": "127.0.0.1", "devices.https_port": 0, "devices.http_port": 0,
+         "operator.port": 0}
 given |= json.loads(sys.argv[2])
 asyncio.run(serve(load(environment={}, command_line=given).settings, ready))
 """
@@ -56,6 +57,7 @@ def settings(folder: Path, *, port: int = 0) -> Settings:
         folder=folder,
         northbound=Northbound(host="127.0.0.1", port=port),
         devices=Devices(host="127.0.0.1", https_port=0, http_port=0),
+        operator=Operator(port=0),
     )
 
 
@@ -152,6 +154,8 @@ def test_every_door_of_a_serving_platform_answers_and_sigterm_ends_it(folder: Pa
             assert url.startswith("https://127.0.0.1:")
             assert answer_of(url, trust) == 404
         assert answer_of(addresses["devices_http_url"]) == 404
+        assert addresses["operator_url"].startswith("http://127.0.0.1:")
+        assert answer_of(f"{addresses['operator_url']}/api/v1/health") == 401
         assert health(Path(addresses["operator_socket"])) == 200
         assert mode(Path(addresses["operator_socket"])) == 0o600
 
@@ -221,7 +225,7 @@ def test_a_certificate_that_was_given_is_used_and_no_authority_is_named(folder: 
         made = Path(addresses["authority"]).parent
         given = {
             f"{door}.{part}": str(made / f"server.{ending}")
-            for door in ("northbound", "devices")
+            for door in ("northbound", "devices", "operator")
             for part, ending in (("certificate", "pem"), ("key", "key"))
         }
         with serving(folder, **given) as (_, own):
@@ -229,6 +233,8 @@ def test_a_certificate_that_was_given_is_used_and_no_authority_is_named(folder: 
             assert not (folder / "tls").exists()
             trust = ssl.create_default_context(cafile=made / "ca.pem")
             assert answer_of(own["northbound_url"], trust) == 404
+            assert own["operator_url"].startswith("https://")
+            assert answer_of(f"{own['operator_url']}/api/v1/health", trust) == 401
 
 
 def test_the_certificate_that_is_made_has_the_names_of_the_public_urls(folder: Path) -> None:

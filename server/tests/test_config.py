@@ -142,7 +142,10 @@ def test_a_value_that_cannot_be_read_is_refused_in_words(tmp_path: Path, file: s
         ({"devices.poll_s": 86_400}, "below a day"),
         ({"devices.https_port": ""}, "could not reach the platform"),
         ({"devices.http_port": 8943}, "must differ"),
-        ({"devices.https_port": 8743}, "must differ"),
+        ({"devices.https_port": 8743}, "northbound.port and devices.https_port are both 8743"),
+        ({"operator.port": 8943}, "devices.https_port and operator.port are both 8943"),
+        ({"operator.key": "a.pem"}, "belong together"),
+        ({"operator.connections_most": 0}, "connections_most must be 1 or more"),
         ({"callbacks.connect_s": 20}, "not above callbacks.deadline_s"),
         ({"dispatch.window_first": 100}, "from 1 to dispatch.window_most"),
         ({"dispatch.horizon_s": 60}, "longest wait of dispatch.unreachable_s"),
@@ -163,6 +166,22 @@ def test_equal_ports_are_fine_when_any_free_port_is_asked_for(tmp_path: Path) ->
     given: dict[str, object] = {"northbound.port": 0, "devices.https_port": 0, "devices.http_port": 0}
 
     assert loaded(tmp_path, command_line=given).settings.northbound.port == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "tls"),
+    [
+        ({}, False),
+        ({"operator.host": "::1"}, False),
+        ({"operator.host": "0.0.0.0"}, True),
+        ({"operator.host": "fleet.example.com"}, True),
+        ({"operator.certificate": "a.pem", "operator.key": "a.key"}, True),
+    ],
+)
+def test_the_operators_door_speaks_https_unless_only_this_machine_reaches_it(
+    tmp_path: Path, given: dict[str, object], tls: bool
+) -> None:
+    assert loaded(tmp_path, command_line=given).settings.operator.tls is tls
 
 
 def test_a_folder_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:

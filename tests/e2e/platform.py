@@ -63,6 +63,7 @@ async def running_platform(folder: Path, **settings: str) -> AsyncIterator[Platf
         "northbound__port": "0",
         "devices__host": "127.0.0.1",
         "devices__https_port": "0",
+        "operator__port": "0",
         **settings,
     }
     log = folder.with_suffix(".log")

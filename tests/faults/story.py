@@ -269,6 +269,7 @@ def _settings() -> dict[str, str]:
         "FLEETBELL_NORTHBOUND__PORT": str(northbound),
         "FLEETBELL_DEVICES__HOST": "127.0.0.1",
         "FLEETBELL_DEVICES__HTTPS_PORT": "",
+        "FLEETBELL_OPERATOR__PORT": "",
         "FLEETBELL_DEVICES__HTTP_PORT": str(devices),
         "FLEETBELL_CALLBACKS__DEADLINE_S": str(LATE_S / 2),
         "FLEETBELL_CALLBACKS__CONNECT_S": str(LATE_S / 2),

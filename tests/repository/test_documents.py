@@ -72,7 +72,7 @@ def test_every_decision_is_in_the_index_under_its_title_and_in_order():
 def test_no_two_decisions_have_the_same_number():
     numbers = [page.name[:4] for page in DECISIONS]
 
-    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+    assert len(numbers) == len(set(numbers))
 
 
 @pytest.mark.parametrize("page", DECISIONS, ids=named)

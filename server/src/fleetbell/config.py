@@ -178,6 +178,49 @@ class Devices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """The door of the operator API under ``/api/v1``, of health and of metrics, over TCP. Its Unix socket in
+    the data folder is open whatever is set here.
+    """
+
+    host: str = setting(
+        "127.0.0.1", "The address it listens on; on another one than loopback it speaks HTTPS only."
+    )
+    port: int | None = setting(
+        8780, "The port it listens on; 0 takes a free one, empty means no TCP listener."
+    )
+    certificate: Path | None = setting(
+        None,
+        "PEM file with its certificate and chain; without it plain HTTP on loopback, and one made from a "
+        "private CA elsewhere.",
+    )
+    key: Path | None = setting(None, "PEM file with the key of the certificate.")
+    connections_most: int = setting(200, "Open connections; more are closed at once.")
+
+    def __post_init__(self) -> None:
+        _check_port(self.port, "operator.port")
+        _check_pair(self.certificate, self.key, "operator")
+        _check(self.connections_most >= 1, "operator.connections_most must be 1 or more")
+
+    @property
+    def tls(self) -> bool:
+        """Whether it speaks HTTPS: a token must not cross a network in the clear."""
+        return self.certificate is not None or not _is_loopback(self.host)
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it.
+
+    >>> _is_loopback("127.0.0.1"), _is_loopback("::1"), _is_loopback("localhost"), _is_loopback("0.0.0.0")
+    (True, True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Callbacks:
     """How push messages are posted."""
 
@@ -321,6 +364,7 @@ class Settings:
     roles: tuple[str, ...] = setting(ROLES, "What this process does: doors, dispatch, upkeep.")
     northbound: Northbound = field(default_factory=Northbound)
     devices: Devices = field(default_factory=Devices)
+    operator: Operator = field(default_factory=Operator)
     callbacks: Callbacks = field(default_factory=Callbacks)
     egress: Egress = field(default_factory=Egress)
     dispatch: Dispatch = field(default_factory=Dispatch)
@@ -342,12 +386,16 @@ class Settings:
         for role in self.roles:
             _check(role in ROLES, f"roles knows {', '.join(ROLES)}, not {role!r}{_meant(role, ROLES)}")
         _check(bool(self.roles), f"roles is empty: name at least one of {', '.join(ROLES)}")
-        for name in ("https_port", "http_port"):
-            port = getattr(self.devices, name)
-            _check(
-                not port or port != self.northbound.port,
-                f"devices.{name} and northbound.port are both {port}: they must differ",
-            )
+        taken: dict[int, str] = {}
+        for name, port in (
+            ("northbound.port", self.northbound.port),
+            ("devices.https_port", self.devices.https_port),
+            ("devices.http_port", self.devices.http_port),
+            ("operator.port", self.operator.port),
+        ):
+            if port:
+                _check(port not in taken, f"{taken.get(port)} and {name} are both {port}: they must differ")
+                taken[port] = name
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,10 @@ class TokenInvalid(DomainError):
     """The access token is missing, unknown, expired, or another application's."""
 
 
+class ApiTokenUnknown(DomainError):
+    """No token of the API under ``/api/v1`` has this id."""
+
+
 class RateExceeded(DomainError):
     """The application made more calls than its flow control allows."""
 

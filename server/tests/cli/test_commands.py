@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import structlog
 import trustme
@@ -59,7 +60,12 @@ def shell(
 @pytest.fixture
 def server(shell: Shell) -> Iterator[dict[str, str]]:
     """A platform that runs on the shell's folder: where it listens."""
-    settings = ("northbound.host=127.0.0.1", "devices.host=127.0.0.1", "devices.https_port=0")
+    settings = (
+        "northbound.host=127.0.0.1",
+        "devices.host=127.0.0.1",
+        "devices.https_port=0",
+        "operator.port=0",
+    )
     sets = [word for setting in settings for word in ("--set", setting)]
     command = [sys.executable, "-m", "fleetbell", "serve", "--dev", "--json", "--port", "0", *sets]
     command += ["--set", "devices.http_port=0", "--folder", str(shell.folder)]
@@ -99,6 +105,27 @@ def test_the_same_commands_reach_a_running_platform(shell: Shell, server: dict[s
     ]
     assert server["northbound_url"].startswith("https://127.0.0.1:")
     assert Path(server["ca_file"]).exists()
+
+
+def test_a_token_of_the_command_line_opens_the_api_over_tcp_until_it_is_deleted(
+    shell: Shell, server: dict[str, str]
+) -> None:
+    app = shell.json("app create", "Water meters")["application"]["application_id"]
+    token = shell("token create grafana --days 30").strip()
+    own = shell.json("token create reports --app", app)
+
+    def status(shown: str) -> int:
+        headers = {"Authorization": f"Bearer {shown}"}
+        return httpx2.get(f"{server['operator_url']}/api/v1/applications", headers=headers).status_code
+
+    assert (status(token), status(own["token"]), status("wrong")) == (200, 200, 401)
+    listed = shell("token list")
+    assert "grafana" in listed
+    assert app in listed
+    assert token not in listed
+    shell("token delete", own["details"]["token_id"])
+    assert status(own["token"]) == 401
+    assert "there is no token" in shell("token delete", own["details"]["token_id"], code=1)
 
 
 def test_only_one_platform_runs_on_a_folder(shell: Shell, server: dict[str, str]) -> None:

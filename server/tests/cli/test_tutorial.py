@@ -43,6 +43,7 @@ def environment() -> Iterator[dict[str, str]]:
             "FLEETBELL_NORTHBOUND__PORT": "0",
             "FLEETBELL_DEVICES__HTTP_PORT": "0",
             "FLEETBELL_DEVICES__HTTPS_PORT": "0",
+            "FLEETBELL_OPERATOR__PORT": "0",
         }
 
 

@@ -54,6 +54,7 @@ ELSEWHERE = {
     errors.CertificateUnknown,
     errors.ActionUnknown,
     errors.ActionEnded,
+    errors.ApiTokenUnknown,
 }
 
 

@@ -42,6 +42,7 @@ class Addresses:
     northbound_url: str | None
     devices_https_url: str | None
     devices_http_url: str | None
+    operator_url: str | None
     authority: Path | None  # the private CA to trust; None when certificates were given
 
     def facts(self) -> dict[str, str | None]:
@@ -51,6 +52,7 @@ class Addresses:
             "devices_https_url": self.devices_https_url,
             "devices_http_url": self.devices_http_url,
             "ca_file": None if self.authority is None else str(self.authority),
+            "operator_url": self.operator_url,
             "operator_socket": str(self.operator_socket),
         }
 
@@ -59,11 +61,12 @@ class Addresses:
 async def doors(platform: Platform) -> AsyncIterator[Addresses]:
     """All doors, listening."""
     settings = platform.settings
-    northbound, devices = settings.northbound, settings.devices
+    northbound, devices, operator = settings.northbound, settings.devices, settings.operator
     async with contextlib.AsyncExitStack() as running:
         descriptors = descriptors_raised()
         applications = connection_within(descriptors, wanted=northbound.connections_most)
         fleet = connection_within(descriptors, wanted=devices.connections_most)
+        operators = connection_within(descriptors, wanted=operator.connections_most)
 
         async def door(
             app: ASGIApp,
@@ -74,26 +77,35 @@ async def doors(platform: Platform) -> AsyncIterator[Addresses]:
             await running.enter_async_context(_listening(app, sock, tls, connection))
 
         tls = _certificate(settings, northbound.host, northbound.certificate, northbound.key)
-        context = _tls_context(tls)
-        sock = _bound(northbound.host, northbound.port)
+        context: ssl.SSLContext | None = _tls_context(tls)
+        sock = _bound(northbound.host, northbound.port, "northbound.port")
         await door(platform.northbound_app, sock, applications, context)
         northbound_url = northbound.public_url or _url("https", northbound.host, sock)
-        https_url = http_url = None
+        https_url = http_url = operator_url = None
         if devices.https_port is not None:
             context = _tls_context(_certificate(settings, devices.host, devices.certificate, devices.key))
-            sock = _bound(devices.host, devices.https_port)
+            sock = _bound(devices.host, devices.https_port, "devices.https_port")
             listener.prepare(sock)
             await door(platform.devices_app, sock, fleet, context)
             https_url = _url("https", devices.host, sock)
         if devices.http_port is not None:
-            sock = _bound(devices.host, devices.http_port)
+            sock = _bound(devices.host, devices.http_port, "devices.http_port")
             listener.prepare(sock)
             await door(platform.devices_app, sock, fleet)
             http_url = _url("http", devices.host, sock)
+        if operator.port is not None:
+            context = (
+                _tls_context(_certificate(settings, operator.host, operator.certificate, operator.key))
+                if operator.tls
+                else None
+            )
+            sock = _bound(operator.host, operator.port, "operator.port")
+            await door(platform.operator_doors.tcp, sock, operators, context)
+            operator_url = _url("https" if operator.tls else "http", operator.host, sock)
         path = settings.operator_socket
         running.callback(path.unlink, missing_ok=True)
-        await door(platform.operator_app, _bound_unix(path), applications)
-        addresses = Addresses(path, northbound_url, https_url, http_url, tls.authority)
+        await door(platform.operator_doors.socket, _bound_unix(path), operators)
+        addresses = Addresses(path, northbound_url, https_url, http_url, operator_url, tls.authority)
         platform.open_doors.update({name: fact for name, fact in addresses.facts().items() if fact})
         yield addresses
 
@@ -104,11 +116,12 @@ def _certificate(settings: Settings, host: str, certificate: Path | None, key: P
     public = [
         urlsplit(url).hostname for url in (settings.northbound.public_url, settings.devices.public_url) if url
     ]
-    names = own_names(host, settings.northbound.host, settings.devices.host, *filter(None, public))
+    hosts = (settings.northbound.host, settings.devices.host, settings.operator.host)
+    names = own_names(host, *hosts, *filter(None, public))
     return server_files(settings.folder / "tls", names)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bound(host: str, port: int, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -116,7 +129,9 @@ def _bound(host: str, port: int) -> socket.socket:
         sock.bind((host, port))
     except OSError as error:
         sock.close()
-        raise AddressInUse(f"cannot listen on {host} port {port}: {error.strerror}") from error
+        raise AddressInUse(
+            f"cannot listen on {host} port {port}: {error.strerror}; the setting is {setting}"
+        ) from error
     return sock
 
 

@@ -21,7 +21,8 @@ from fleetbell.config import Settings
 from fleetbell.domain.delivery import Schedule
 from fleetbell.domain.egress import Egress
 from fleetbell.northbound.app import app as northbound_app
-from fleetbell.operator.app import app as operator_app
+from fleetbell.operator.app import Doors
+from fleetbell.operator.app import doors as operator_doors
 from fleetbell.services import Services
 from fleetbell.services.access import Access
 from fleetbell.services.application import Applications
@@ -32,6 +33,7 @@ from fleetbell.services.progress import Progress
 from fleetbell.services.signing import Signers
 from fleetbell.services.subscription import Subscriptions
 from fleetbell.services.task import Tasks
+from fleetbell.services.token import Tokens
 from fleetbell.southbound.ddi.contacts import Contacts
 from fleetbell.southbound.ddi.door import DoorSettings
 from fleetbell.southbound.ddi.door import app as ddi_app
@@ -58,7 +60,7 @@ class Platform:
     contacts: Contacts
     northbound_app: ASGIApp
     devices_app: ASGIApp
-    operator_app: ASGIApp
+    operator_doors: Doors
     open_doors: dict[str, str]  # what the operator's door tells of the others
 
 
@@ -131,6 +133,7 @@ def _platform(
         subscriptions=Subscriptions(
             store, clock, allow_http=settings.callbacks.allow_http, egress=egress, handed=handed
         ),
+        tokens=Tokens(store, clock),
         progress=progress,
         dispatcher=dispatcher,
         store=store,
@@ -163,7 +166,7 @@ def _platform(
             list_body_bytes=settings.northbound.list_body_bytes,
         ),
         devices_app,
-        operator_app(services, addresses=lambda: open_doors),
+        operator_doors(services, addresses=lambda: open_doors),
         open_doors,
     )
 

@@ -56,7 +56,7 @@ async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
             await running.enter_async_context(_repeating(lambda: _upkeep(services), _UPKEEP_EVERY_S))
         running.push_async_callback(services.progress.close)
         running.push_async_callback(_quietly, platform.contacts.flush)
-        addresses = Addresses(settings.operator_socket, None, None, None, None)
+        addresses = Addresses(settings.operator_socket, None, None, None, None, None)
         if "doors" in settings.roles:
             await running.enter_async_context(_repeating(platform.contacts.flush, _CONTACTS_EVERY_S))
             addresses = await running.enter_async_context(doors(platform))

@@ -128,7 +128,7 @@ async def operator(settings: Settings, *, may_create: bool = False) -> AsyncIter
                 platform = await stack.enter_async_context(assembly.opened(settings))
             except assembly.CannotOpen as error:
                 raise Failed(str(error)) from error
-            transport = httpx2.ASGITransport(platform.operator_app)
+            transport = httpx2.ASGITransport(platform.operator_doors.socket)
         client = httpx2.AsyncClient(transport=transport, timeout=TIMEOUT_S, trust_env=False)
         yield Operator(await stack.enter_async_context(client), running=running)
 

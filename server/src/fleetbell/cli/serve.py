@@ -53,6 +53,7 @@ def welcome(settings: Settings, addresses: assembly.Addresses) -> str:
         f"fleetbell {__version__} is up, with its data in {settings.folder}",
         f"  applications  {addresses.northbound_url or 'not served here'}",
         f"  devices       {devices or 'not served here'}",
+        f"  operators     {addresses.operator_url or addresses.operator_socket}",
     ]
     if addresses.authority is not None:
         lines.append(f"  CA to trust   {addresses.authority}")

@@ -1,4 +1,5 @@
-"""The operator's door: everything about every application, as JSON under ``/api/v1``.
+"""The door for operators, and for the programs of applications: JSON under ``/api/v1``.
 
-It is served on a Unix socket in the data folder only, so whoever may open that folder is the operator.
+On the Unix socket in the data folder no token is needed, because whoever may open that folder is the
+operator; over TCP every call shows one.
 """

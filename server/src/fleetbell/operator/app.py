@@ -1,47 +1,89 @@
-"""The operator's door as one ASGI application."""
+"""The door as ASGI applications: one for the Unix socket, one for TCP, with the same operations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount
+from starlette.types import ASGIApp
 
 from fleetbell import __version__
-from fleetbell.operator import application, device, package, problem, task
-from fleetbell.operator.exchange import Services, json, route
+from fleetbell.operator import application, device, package, problem, task, token
+from fleetbell.operator.exchange import Services
+from fleetbell.operator.guard import open_to_all, with_token
+from fleetbell.operator.operation import Call, Operation, Table
 from fleetbell.operator.views import Health
 
 ROOT: Final = "/api/v1"
 
 
-def app(services: Services, *, addresses: Callable[[], Mapping[str, str]] = dict) -> Starlette:
-    """The door over ``services``; ``addresses`` says where the other doors are open right now."""
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The same operations for two kinds of callers."""
 
-    async def health(request: Request) -> Response:  # noqa: ARG001
-        found = Health(
+    socket: ASGIApp  # whoever can open it is the operator
+    tcp: ASGIApp  # callers show a token
+
+
+def operations(services: Services, *, addresses: Callable[[], Mapping[str, str]]) -> list[Operation]:
+    """Every operation under the root; one with a fixed path comes before one that takes any."""
+    table = Table()
+
+    @table.get("/health", operators_only=True)
+    async def health(call: Call) -> Health:  # noqa: ARG001
+        """Say which release this is, how many deliveries wait and where the other doors are."""
+        return Health(
             version=__version__,
             instance=services.store.instance,
             deliveries_waiting=services.store.reading.deliveries_waiting(),
             addresses=dict(addresses()),
         )
-        return json(found)
 
-    async def unknown(request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 404
-        if status == 405:
-            return problem.answer(405, f"{request.method} is not possible on {request.url.path}")
-        return problem.answer(404, f"there is nothing at {request.url.path}")
+    for room in (application, device, package, task, token):
+        room.declare(table, services)
+    return table.operations
 
-    routes = [
-        route("GET", "/health", health),
-        *application.routes(services),
-        *device.routes(services),
-        *package.routes(services),
-        *task.routes(services),
-    ]
-    return Starlette(routes=[Mount(ROOT, routes=routes)], exception_handlers={404: unknown, 405: unknown})
+
+class _Undone:
+    """Stands for services that are not called, because the operations are only described."""
+
+    def __getattr__(self, name: str) -> _Undone:
+        return self
+
+
+def described() -> list[Operation]:
+    """Every operation, to read what it is; none of them can be called."""
+    return operations(cast(Services, _Undone()), addresses=dict)
+
+
+def doors(services: Services, *, addresses: Callable[[], Mapping[str, str]] = dict) -> Doors:
+    """The doors over ``services``; ``addresses`` says where the other doors are open right now."""
+    api = _api(operations(services, addresses=addresses))
+    return Doors(
+        socket=_door(open_to_all(api)),
+        tcp=_door(with_token(api, services.tokens)),
+    )
+
+
+def _api(declared: Sequence[Operation]) -> ASGIApp:
+    return Starlette(
+        routes=[operation.route() for operation in declared],
+        exception_handlers={404: _unknown, 405: _unknown},
+    )
+
+
+def _door(api: ASGIApp) -> ASGIApp:
+    return Starlette(routes=[Mount(ROOT, api)], exception_handlers={404: _unknown, 405: _unknown})
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    if status == 405:
+        return problem.answer(405, f"{request.method} is not possible on {request.url.path}")
+    return problem.answer(404, f"there is nothing at {request.url.path}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
-from fleetbell.errors import CertificateInvalid
-from fleetbell.operator.exchange import Services, body, json, nothing, route, text
+from fleetbell.errors import (
+    ApplicationInUse,
+    ApplicationTaken,
+    CertificateInvalid,
+    CertificateUnknown,
+    InputInvalid,
+)
+from fleetbell.operator.exchange import Services
+from fleetbell.operator.operation import Call, Table, whole_body
 from fleetbell.operator.views import (
     ApplicationView,
     CaView,
@@ -18,72 +21,75 @@ from fleetbell.operator.views import (
     Rotation,
 )
 
+PEM = "application/x-pem-file"
 
-def routes(services: Services) -> list[Route]:
+
+def declare(table: Table, services: Services) -> None:
     """The operations on applications."""
     applications = services.applications
 
-    async def create(request: Request) -> Response:
-        wanted = await body(request, NewApplication)
+    @table.post("/applications", status=201, operators_only=True, refusals=(ApplicationTaken,))
+    async def create(call: Call, body: NewApplication) -> CreatedApplication:  # noqa: ARG001
+        """Make an application; its secrets are shown this once."""
         made = await applications.create(
-            wanted.name,
-            application_id=wanted.application_id,
-            ddi_tenant=wanted.ddi_tenant,
-            calls_per_window=wanted.calls_per_window,
-            gateway_token=wanted.gateway_token,
+            body.name,
+            application_id=body.application_id,
+            ddi_tenant=body.ddi_tenant,
+            calls_per_window=body.calls_per_window,
+            gateway_token=body.gateway_token,
         )
-        created = CreatedApplication(
+        return CreatedApplication(
             application=ApplicationView.of(made.application),
             login_secret=made.login_secret,
             signing_secret=made.signing_secret,
             gateway_token=made.gateway_token,
         )
-        return json(created, 201)
 
-    async def list_all(request: Request) -> Response:  # noqa: ARG001
-        return json(Items.whole(ApplicationView.of(each) for each in applications.list()))
+    @table.get("/applications")
+    async def list_all(call: Call) -> Items[ApplicationView]:
+        """List the applications."""
+        seen = [each for each in applications.list() if call.scope.sees(each.application_id)]
+        return Items.whole(map(ApplicationView.of, seen))
 
-    async def show(request: Request) -> Response:
-        return json(ApplicationView.of(applications.get(request.path_params["application_id"])))
+    @table.get("/applications/{application_id}")
+    async def show(call: Call) -> ApplicationView:
+        """Show an application; never a secret."""
+        return ApplicationView.of(applications.get(call.part("application_id")))
 
-    async def rotate(request: Request) -> Response:
-        application_id = request.path_params["application_id"]
-        rotation = await body(request, Rotation)
-        match rotation.which:
+    @table.delete("/applications/{application_id}", operators_only=True, refusals=(ApplicationInUse,))
+    async def delete(call: Call) -> None:
+        """Delete an application that has no devices, packages or tasks."""
+        await applications.delete(call.part("application_id"))
+
+    @table.post("/applications/{application_id}/secrets", operators_only=True)
+    async def rotate(call: Call, body: Rotation) -> NewSecret:
+        """Replace a secret; the new one is shown this once."""
+        application_id = call.part("application_id")
+        match body.which:
             case "login":
-                secret = await applications.rotate_login(application_id, rotation.overlap_s)
+                secret = await applications.rotate_login(application_id, body.overlap_s)
             case "signing":
-                secret = await applications.rotate_signing(application_id, rotation.overlap_s)
+                secret = await applications.rotate_signing(application_id, body.overlap_s)
             case _:
                 secret = await applications.rotate_gateway_token(application_id)
-        return json(NewSecret(which=rotation.which, secret=secret))
+        return NewSecret(which=body.which, secret=secret)
 
-    async def delete(request: Request) -> Response:
-        await applications.delete(request.path_params["application_id"])
-        return nothing()
-
-    async def add_ca(request: Request) -> Response:
+    @table.post("/applications/{application_id}/cas", takes=PEM, refusals=(InputInvalid, CertificateInvalid))
+    async def add_ca(call: Call) -> Items[CaView]:
+        """Trust the CAs in a PEM text for the application's callback servers, all of them or none."""
         try:
-            pem_text = (await text(request)).decode("ascii")
+            pem_text = (await whole_body(call.request)).decode("ascii")
         except UnicodeDecodeError as error:
             raise CertificateInvalid("send the CA as PEM, which is plain ASCII text") from error
-        added = await applications.add_ca(request.path_params["application_id"], pem_text)
-        return json(Items.whole(map(CaView.of, added)))
+        added = await applications.add_ca(call.part("application_id"), pem_text)
+        return Items.whole(map(CaView.of, added))
 
-    async def cas(request: Request) -> Response:
-        return json(Items.whole(map(CaView.of, applications.cas(request.path_params["application_id"]))))
+    @table.get("/applications/{application_id}/cas")
+    async def cas(call: Call) -> Items[CaView]:
+        """List the CAs of an application's callback servers, beside the system's."""
+        return Items.whole(map(CaView.of, applications.cas(call.part("application_id"))))
 
-    async def remove_ca(request: Request) -> Response:
-        await applications.remove_ca(request.path_params["application_id"], request.path_params["ca_id"])
-        return nothing()
-
-    return [
-        route("POST", "/applications", create),
-        route("GET", "/applications", list_all),
-        route("GET", "/applications/{application_id}", show),
-        route("DELETE", "/applications/{application_id}", delete),
-        route("POST", "/applications/{application_id}/secrets", rotate),
-        route("POST", "/applications/{application_id}/cas", add_ca),
-        route("GET", "/applications/{application_id}/cas", cas),
-        route("DELETE", "/applications/{application_id}/cas/{ca_id}", remove_ca),
-    ]
+    @table.delete("/applications/{application_id}/cas/{ca_id}", refusals=(CertificateUnknown,))
+    async def remove_ca(call: Call) -> None:
+        """Trust a CA no longer."""
+        await applications.remove_ca(call.part("application_id"), call.part("ca_id"))

@@ -2,64 +2,65 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
 from fleetbell.domain.device import Device, Product
-from fleetbell.errors import DeviceUnknown, InputInvalid
+from fleetbell.errors import DeviceBusy, DeviceUnknown, InputInvalid, NodeIdTaken
 from fleetbell.ids import new_target_token
-from fleetbell.operator.exchange import Services, body, json, listed, nothing, page, route
-from fleetbell.operator.views import DeviceToAdd, DeviceView
+from fleetbell.operator.exchange import PagesOf, Services, items
+from fleetbell.operator.operation import Call, Table
+from fleetbell.operator.views import DeviceToAdd, DeviceView, Items
 from fleetbell.ports.store import Reading
 from fleetbell.services.device import NewDevice
 
 
-def routes(services: Services) -> list[Route]:
+def declare(table: Table, services: Services) -> None:
     """The operations on devices."""
     devices, reading = services.devices, services.store.reading
 
-    async def add(request: Request) -> Response:
-        wanted = await body(request, DeviceToAdd)
+    @table.post("/applications/{application_id}/devices", status=201, refusals=(NodeIdTaken,))
+    async def add(call: Call, body: DeviceToAdd) -> DeviceView:
+        """Register a device."""
         new = NewDevice(
-            node_id=wanted.node_id,
-            name=wanted.name,
-            product=Product(wanted.manufacturer_name, wanted.device_type, wanted.model),
-            target_token=wanted.target_token or new_target_token(),
+            node_id=body.node_id,
+            name=body.name,
+            product=Product(body.manufacturer_name, body.device_type, body.model),
+            target_token=body.target_token or new_target_token(),
         )
-        device = await devices.register(request.path_params["application_id"], new)
-        return json(DeviceView.of(device, None, with_token=True), 201)
+        device = await devices.register(call.part("application_id"), new)
+        return DeviceView.of(device, None, with_token=True)
 
-    async def list_some(request: Request) -> Response:
-        found = devices.list(request.query_params.get("application_id"), page(request))
+    @table.get("/devices")
+    async def list_some(call: Call, query: PagesOf) -> Items[DeviceView]:
+        """List devices in the order of registration, without their tokens."""
+        found = devices.list(call.narrowed(query.application_id), query.wanted)
         action_ids = [device.action_id for device in found.rows if device.action_id is not None]
         attempts = {attempt.action_id: attempt for attempt in reading.attempts(action_ids)}
-        return listed(found, lambda device: DeviceView.of(device, attempts.get(device.action_id or 0)))
+        return items(found, lambda device: DeviceView.of(device, attempts.get(device.action_id or 0)))
 
-    async def show(request: Request) -> Response:
-        device = _found(reading, request.path_params["name"])
+    @table.get("/devices/{name:path}", refusals=(DeviceUnknown, InputInvalid))
+    async def show(call: Call) -> DeviceView:
+        """Show a device, by its id or its node id.
+
+        A node id that several applications have is refused; then the id is needed.
+        """
+        device = _found(reading, call)
         attempts = reading.attempts([device.action_id]) if device.action_id is not None else []
-        return json(DeviceView.of(device, attempts[0] if attempts else None, with_token=True))
+        return DeviceView.of(device, attempts[0] if attempts else None, with_token=True)
 
-    async def delete(request: Request) -> Response:
-        device = _found(reading, request.path_params["name"])
+    @table.delete("/devices/{name:path}", refusals=(DeviceUnknown, InputInvalid, DeviceBusy))
+    async def delete(call: Call) -> None:
+        """Delete a device that no task works on."""
+        device = _found(reading, call)
         await devices.delete(device.application_id, device.device_id)
-        return nothing()
-
-    return [
-        route("POST", "/applications/{application_id}/devices", add),
-        route("GET", "/devices", list_some),
-        route("GET", "/devices/{name:path}", show),
-        route("DELETE", "/devices/{name:path}", delete),
-    ]
 
 
-def _found(reading: Reading, name: str) -> Device:
-    """The device with this id, else the only one with this node id."""
+def _found(reading: Reading, call: Call) -> Device:
+    """The device with this id, else the only one in scope with this node id."""
+    name = call.part("name")
     device = reading.device(name)
-    if device is not None:
+    if device is not None and call.scope.sees(device.application_id):
         return device
-    of_node = [reading.device_of_node(each.application_id, name) for each in reading.applications()]
+    applications = [each for each in reading.applications() if call.scope.sees(each.application_id)]
+    of_node = [reading.device_of_node(each.application_id, name) for each in applications]
     match [found for found in of_node if found is not None]:
         case [only]:
             return only

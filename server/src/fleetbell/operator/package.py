@@ -2,84 +2,102 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+import msgspec
 
 from fleetbell.domain.device import Product
 from fleetbell.domain.package import Package
 from fleetbell.domain.subtask import UpgradeKind
-from fleetbell.errors import InputInvalid, PackageUnknown
-from fleetbell.operator.exchange import Services, json, listed, nothing, page, route, word
-from fleetbell.operator.views import PackageView
+from fleetbell.errors import InputInvalid, PackageInUse, PackageUnknown
+from fleetbell.operator.exchange import PagesOf, Services, items
+from fleetbell.operator.operation import Call, Table
+from fleetbell.operator.views import Items, Kind, PackageView
 from fleetbell.services.package import NewPackage
 
 KINDS = {kind.name.lower(): kind for kind in UpgradeKind}
 
 
-def routes(services: Services) -> list[Route]:
+class PackageToUpload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a package is; its bytes are the body."""
+
+    kind: Kind
+    version: str
+    file_name: str
+    name: str = ""
+    manufacturer_name: str = ""
+    device_type: str = ""
+    model: str = ""
+    description: str = ""
+    sha256: str | None = None
+
+    @property
+    def described(self) -> NewPackage:
+        return NewPackage(
+            kind=KINDS[self.kind],
+            version=self.version,
+            file_name=self.file_name,
+            name=self.name,
+            product=Product(self.manufacturer_name, self.device_type, self.model),
+            description=self.description,
+            sha256=self.sha256,
+        )
+
+
+class PackagesQuery(PagesOf, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which packages."""
+
+    kind: Kind | None = None
+    version: str | None = None
+
+
+def declare(table: Table, services: Services) -> None:
     """The operations on packages."""
     packages = services.packages
 
-    async def upload(request: Request) -> Response:
-        """The body is the package itself; the query says what it is."""
-        application_id = request.path_params["application_id"]
+    @table.post(
+        "/applications/{application_id}/packages",
+        status=201,
+        takes="application/octet-stream",
+        refusals=(InputInvalid,),
+    )
+    async def upload(call: Call, query: PackageToUpload) -> PackageView:
+        """Upload a package: the body is its bytes, the query says what it is.
+
+        With ``sha256`` it is kept only if the bytes have that SHA-256.
+        """
+        application_id = call.part("application_id")
         services.applications.get(application_id)
-        new = _described(request)
+        new = query.described
         package_in = packages.begin(application_id)
         try:
-            async for chunk in request.stream():
+            async for chunk in call.request.stream():
                 await package_in.write(chunk)
-            return json(PackageView.of(await package_in.finish(new)), 201)
+            return PackageView.of(await package_in.finish(new))
         finally:
             await package_in.abandon()
 
-    async def list_some(request: Request) -> Response:
-        query = request.query_params
+    @table.get("/packages")
+    async def list_some(call: Call, query: PackagesQuery) -> Items[PackageView]:
+        """List packages in the order of upload."""
         found = packages.list(
-            query.get("application_id"),
-            page(request),
-            kind=word(request, "kind", KINDS),
-            version=query.get("version"),
+            call.narrowed(query.application_id),
+            query.wanted,
+            kind=None if query.kind is None else KINDS[query.kind],
+            version=query.version,
         )
-        return listed(found, PackageView.of)
+        return items(found, PackageView.of)
 
-    async def show(request: Request) -> Response:
-        return json(PackageView.of(_found(request)))
+    @table.get("/packages/{file_id}", refusals=(PackageUnknown,))
+    async def show(call: Call) -> PackageView:
+        """Show a package."""
+        return PackageView.of(_found(call))
 
-    async def delete(request: Request) -> Response:
-        package = _found(request)
+    @table.delete("/packages/{file_id}", refusals=(PackageUnknown, PackageInUse))
+    async def delete(call: Call) -> None:
+        """Delete a package that no open task needs."""
+        package = _found(call)
         await packages.delete(package.application_id, package.file_id)
-        return nothing()
 
-    def _found(request: Request) -> Package:
-        file_id = request.path_params["file_id"]
-        package = services.store.reading.package(file_id)
-        if package is None:
-            raise PackageUnknown(f"there is no package {file_id!r}; list the packages first")
-        return package
-
-    return [
-        route("POST", "/applications/{application_id}/packages", upload),
-        route("GET", "/packages", list_some),
-        route("GET", "/packages/{file_id}", show),
-        route("DELETE", "/packages/{file_id}", delete),
-    ]
-
-
-def _described(request: Request) -> NewPackage:
-    query = request.query_params
-    kind = word(request, "kind", KINDS)
-    if kind is None:
-        raise InputInvalid(f"kind is missing; it is one of {', '.join(KINDS)}")
-    return NewPackage(
-        kind=kind,
-        version=query.get("version", ""),
-        file_name=query.get("file_name", ""),
-        name=query.get("name", ""),
-        product=Product(
-            query.get("manufacturer_name", ""), query.get("device_type", ""), query.get("model", "")
-        ),
-        description=query.get("description", ""),
-        sha256=query.get("sha256"),
-    )
+    def _found(call: Call) -> Package:
+        file_id = call.part("file_id")
+        unknown = PackageUnknown(f"there is no package {file_id!r}; list the packages first")
+        return call.own(services.store.reading.package(file_id), unknown)

@@ -13,10 +13,22 @@ from starlette.responses import Response
 from fleetbell import errors, ids
 from fleetbell.operator.views import Problem
 
-_log = structlog.get_logger()
+_log = structlog.get_logger(__name__)
+
+
+class OperatorsOnly(errors.DomainError):
+    """An application's token was shown where an operator's is needed."""
+
+
+class TokenMissing(errors.DomainError):
+    """No token was shown where one is needed."""
 
 
 STATUS: Final[Mapping[type[errors.DomainError], int]] = {
+    TokenMissing: 401,
+    errors.TokenInvalid: 401,
+    OperatorsOnly: 403,
+    errors.ApiTokenUnknown: 404,
     errors.ApplicationUnknown: 404,
     errors.CertificateUnknown: 404,
     errors.DeviceUnknown: 404,
@@ -36,6 +48,8 @@ STATUS: Final[Mapping[type[errors.DomainError], int]] = {
 
 _TITLES: Final = {
     400: "Not understood",
+    401: "Not proven",
+    403: "Not allowed",
     404: "Not found",
     405: "Not done that way",
     409: "In conflict",
@@ -46,9 +60,21 @@ _TITLES: Final = {
 }
 
 
-def answer(status: int, detail: str) -> Response:
+_CHALLENGES: Final = {
+    TokenMissing: 'Bearer realm="fleetbell"',
+    errors.TokenInvalid: 'Bearer realm="fleetbell", error="invalid_token"',
+}
+
+
+def status_of(kind: type[errors.DomainError]) -> int:
+    """The status of a refusal."""
+    return STATUS.get(kind, 400)
+
+
+def answer(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """A refusal as a response."""
-    headers = {"Retry-After": "1"} if status == 503 else None
+    if status == 503:
+        headers = {"Retry-After": "1"}
     body = msgspec.json.encode(Problem(_TITLES[status], status, detail))
     return Response(body, status, headers, media_type="application/problem+json")
 
@@ -56,13 +82,13 @@ def answer(status: int, detail: str) -> Response:
 def of(error: Exception) -> Response:
     """The response to an error. What is our own fault is logged and answered with a reference only."""
     match error:
+        case TokenMissing() | errors.TokenInvalid():
+            return answer(401, str(error), {"WWW-Authenticate": _CHALLENGES[type(error)]})
         case errors.DomainError():
-            return answer(STATUS.get(type(error), 400), str(error))
-        case msgspec.DecodeError() | UnicodeDecodeError():  # a ValidationError is a DecodeError
-            return answer(400, f"the body does not fit: {error}")
+            return answer(status_of(type(error)), str(error))
         case ClientDisconnect():
             return answer(400, "the request ended before its body did")
         case _:
             reference = ids.new_id("fault")
-            _log.error("operator.fault", reference=reference, exc_info=error)
+            _log.error("an operator's call failed", reference=reference, exc_info=error)
             return answer(500, f"this is our own fault; the log has it under {reference}")

@@ -2,75 +2,104 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from typing import Literal
 
 from fleetbell.domain.subtask import SubTaskStatus, UpgradeKind
 from fleetbell.domain.task import TaskStatus, UpgradeTask
-from fleetbell.errors import PackageUnknown, TaskUnknown
-from fleetbell.operator.exchange import Services, body, json, listed, page, route, word
+from fleetbell.errors import (
+    DeviceUnknown,
+    ExecuteTypeInvalid,
+    PackageUnknown,
+    ProductMismatch,
+    RetryTimesInvalid,
+    TargetsMissing,
+    TargetsTooMany,
+    TaskUnknown,
+)
+from fleetbell.operator.exchange import Pages, PagesOf, Services, items
+from fleetbell.operator.operation import Call, Table
 from fleetbell.operator.package import KINDS
-from fleetbell.operator.views import NewTask, SubTaskView, TallyView, TaskView
+from fleetbell.operator.views import Items, Kind, NewTask, SubTaskView, TallyView, TaskView
 
 TASK_STATUSES = {status.wire_name: status for status in TaskStatus}
 SUB_TASK_STATUSES = {status.wire_name: status for status in SubTaskStatus}
 
 
-def routes(services: Services) -> list[Route]:
+class TasksQuery(PagesOf, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tasks."""
+
+    kind: Kind | None = None
+    status: Literal["wait", "processing", "success", "failed", "stop"] | None = None
+
+
+class SubTasksQuery(Pages, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which sub tasks."""
+
+    status: Literal["wait", "processing", "success", "fail", "stop"] | None = None
+
+
+def declare(table: Table, services: Services) -> None:
     """The operations on upgrade tasks."""
     tasks, reading = services.tasks, services.store.reading
 
-    async def create(request: Request) -> Response:
-        wanted = await body(request, NewTask)
-        application_id = request.path_params["application_id"]
+    @table.post(
+        "/applications/{application_id}/tasks",
+        status=201,
+        refusals=(
+            PackageUnknown,
+            DeviceUnknown,
+            ProductMismatch,
+            TargetsMissing,
+            TargetsTooMany,
+            ExecuteTypeInvalid,
+            RetryTimesInvalid,
+        ),
+    )
+    async def create(call: Call, body: NewTask) -> TaskView:
+        """Upgrade devices with a package; the kind is the package's unless it is said."""
+        application_id = call.part("application_id")
         services.applications.get(application_id)
         task = await tasks.create(
-            application_id, _kind(wanted), wanted.file_id, wanted.device_ids, wanted.policy
+            application_id, _kind(application_id, body), body.file_id, body.device_ids, body.policy
         )
-        return json(TaskView.of(task, reading.tally(task.operation_id)), 201)
+        return TaskView.of(task, reading.tally(task.operation_id))
 
-    def _kind(wanted: NewTask) -> UpgradeKind:
+    def _kind(application_id: str, wanted: NewTask) -> UpgradeKind:
         if wanted.kind is not None:
             return KINDS[wanted.kind]
-        package = reading.package(wanted.file_id)
-        if package is None:
-            raise PackageUnknown(f"there is no package {wanted.file_id!r}; list the packages first")
-        return package.kind
+        return services.packages.get(application_id, wanted.file_id).kind
 
-    async def list_some(request: Request) -> Response:
+    @table.get("/tasks")
+    async def list_some(call: Call, query: TasksQuery) -> Items[TaskView]:
+        """List tasks, the newest first."""
         found = tasks.list(
-            request.query_params.get("application_id"),
-            page(request),
-            kind=word(request, "kind", KINDS),
-            status=word(request, "status", TASK_STATUSES),
+            call.narrowed(query.application_id),
+            query.wanted,
+            kind=None if query.kind is None else KINDS[query.kind],
+            status=None if query.status is None else TASK_STATUSES[query.status],
         )
-        return listed(found, lambda task: TaskView.of(task, reading.tally(task.operation_id)))
+        return items(found, lambda task: TaskView.of(task, reading.tally(task.operation_id)))
 
-    async def show(request: Request) -> Response:
-        task = _found(request)
-        return json(TaskView.of(task, reading.tally(task.operation_id)))
+    @table.get("/tasks/{operation_id}", refusals=(TaskUnknown,))
+    async def show(call: Call) -> TaskView:
+        """Show a task and how many of its sub tasks stand where."""
+        task = _found(call)
+        return TaskView.of(task, reading.tally(task.operation_id))
 
-    async def sub_tasks(request: Request) -> Response:
-        task = _found(request)
-        status = word(request, "status", SUB_TASK_STATUSES)
-        return listed(reading.sub_tasks(task.operation_id, page(request), status=status), SubTaskView.of)
+    @table.get("/tasks/{operation_id}/sub-tasks", refusals=(TaskUnknown,))
+    async def sub_tasks(call: Call, query: SubTasksQuery) -> Items[SubTaskView]:
+        """List the sub tasks of a task in the order of its targets."""
+        task = _found(call)
+        status = None if query.status is None else SUB_TASK_STATUSES[query.status]
+        return items(reading.sub_tasks(task.operation_id, query.wanted, status=status), SubTaskView.of)
 
-    async def stop(request: Request) -> Response:
-        task = _found(request)
-        return json(TallyView.of(await tasks.stop(task.application_id, task.operation_id)))
+    @table.post("/tasks/{operation_id}/stop", refusals=(TaskUnknown,))
+    async def stop(call: Call) -> TallyView:
+        """Stop a task: sub tasks that have not ended do so now, and their devices are told to give up."""
+        task = _found(call)
+        return TallyView.of(await tasks.stop(task.application_id, task.operation_id))
 
-    def _found(request: Request) -> UpgradeTask:
-        operation_id = request.path_params["operation_id"]
-        task = reading.task(operation_id)
-        if task is None:
-            raise TaskUnknown(f"there is no upgrade task {operation_id!r}; list the tasks first")
-        return task
-
-    return [
-        route("POST", "/applications/{application_id}/tasks", create),
-        route("GET", "/tasks", list_some),
-        route("GET", "/tasks/{operation_id}", show),
-        route("GET", "/tasks/{operation_id}/sub-tasks", sub_tasks),
-        route("POST", "/tasks/{operation_id}/stop", stop),
-    ]
+    def _found(call: Call) -> UpgradeTask:
+        operation_id = call.part("operation_id")
+        unknown = TaskUnknown(f"there is no upgrade task {operation_id!r}; list the tasks first")
+        return call.own(reading.task(operation_id), unknown)

@@ -14,6 +14,7 @@ from fleetbell.services.package import Packages
 from fleetbell.services.progress import Progress
 from fleetbell.services.subscription import Subscriptions
 from fleetbell.services.task import Tasks
+from fleetbell.services.token import Tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Services:
     packages: Packages
     tasks: Tasks
     subscriptions: Subscriptions
+    tokens: Tokens
     progress: Progress
     dispatcher: Dispatcher
     store: Store

@@ -16,6 +16,7 @@ from fleetbell.domain.package import Digests, Package
 from fleetbell.domain.subscription import Subscription
 from fleetbell.domain.subtask import Attempt, SubTaskStatus, UpgradeKind, UpgradeState
 from fleetbell.domain.task import TaskStatus, UpgradeTask
+from fleetbell.domain.token import ApiToken
 from fleetbell.testing.clock import START_MS
 
 STATE_CHANGE = "swUpgradeStateChangeNotify"
@@ -74,6 +75,26 @@ def a_token(
         application_id=application_id,
         access=access,
         expires_at_ms=expires_at_ms,
+    )
+
+
+def an_api_token(
+    token_id: str = "tok-1",  # noqa: S107 - opens nothing
+    *,
+    name: str = "grafana",
+    application_id: str | None = None,
+    expires_at_ms: int | None = None,
+    last_used_on: str | None = None,
+) -> ApiToken:
+    """An API token as stored; what its holder shows is ``token `` and its id."""
+    return ApiToken(
+        token_id=token_id,
+        token_digest=digest(f"token {token_id}"),
+        name=name,
+        application_id=application_id,
+        created_at_ms=START_MS,
+        expires_at_ms=expires_at_ms,
+        last_used_on=last_used_on,
     )
 
 

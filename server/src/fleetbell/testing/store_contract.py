@@ -32,6 +32,7 @@ from fleetbell.domain.subtask import (
     succeeded,
 )
 from fleetbell.domain.task import Tally, TaskStatus, UpgradeTask
+from fleetbell.domain.token import ApiToken
 from fleetbell.errors import ApplicationInUse, ApplicationTaken, NodeIdTaken
 from fleetbell.ports.store import AttemptEnd, HandOver, Note, Page, Store, Take, Transaction
 from fleetbell.testing.clock import START_MS
@@ -46,6 +47,7 @@ from fleetbell.testing.makers import (
     a_subscription,
     a_task,
     a_token,
+    an_api_token,
     an_application,
     shares_of,
 )
@@ -322,6 +324,7 @@ class ApplicationsContract:
                 tx.add_application(an_application(app))
                 tx.add_callback_ca(a_ca(f"ca of {app}", application_id=app))
                 tx.add_tokens([a_token(f"token of {app}", application_id=app)])
+                tx.add_api_token(an_api_token(f"tok of {app}", application_id=app))
                 tx.add_subscription(a_subscription(application_id=app))
                 tx.add_notifications([a_notification(application_id=app)], take=no, at_ms=START_MS)
 
@@ -333,6 +336,7 @@ class ApplicationsContract:
         assert [ca.application_id for ca in reading.callback_cas()] == ["app-2"]
         assert reading.token(digest("token of app-1")) is None
         assert reading.token(digest("token of app-2")) is not None
+        assert [token.application_id for token in reading.api_tokens()] == ["app-2"]
         assert reading.subscriptions("app-1", ALL).total == 0
         assert reading.subscriptions("app-2", ALL).total == 1
         assert [one.application_id for one in reading.endpoints()] == ["app-2"]
@@ -387,6 +391,36 @@ class ApplicationsContract:
 
         assert await store.write(lambda tx: tx.delete_expired_tokens(at_ms=1000)) == 2
         assert [store.reading.token(one.token_digest) for one in tokens] == [None, None, tokens[2]]
+
+    async def test_api_tokens_are_kept_as_they_are_and_listed_of_one_application_or_all(
+        self, store: Store
+    ) -> None:
+        of_operator = an_api_token("b", name=ODD_TEXT, expires_at_ms=START_MS + 1)
+        of_application = an_api_token("a", application_id="app-1", last_used_on="2026-11-20")
+        of_other = an_api_token("c", application_id="app-2")
+        for token in (of_operator, of_application, of_other):
+            await store.write(partial(_add_api_token, token))
+
+        assert store.reading.api_tokens() == (of_operator, of_application, of_other)
+        assert store.reading.api_tokens("app-1") == (of_application,)
+        assert store.reading.api_token(of_operator.token_digest) == of_operator
+        assert store.reading.api_token("unknown") is None
+
+    async def test_the_use_of_an_api_token_is_noted_and_a_deleted_one_is_gone(self, store: Store) -> None:
+        token, other = an_api_token("a"), an_api_token("b")
+        for each in (token, other):
+            await store.write(partial(_add_api_token, each))
+
+        await store.write(lambda tx: tx.note_api_token_use("a", "2026-11-21"))
+        await store.write(lambda tx: tx.note_api_token_use("gone", "2026-11-21"))
+        assert store.reading.api_tokens() == (replace(token, last_used_on="2026-11-21"), other)
+        await store.write(lambda tx: tx.delete_api_token("a"))
+        assert store.reading.api_tokens() == (other,)
+        assert store.reading.api_token(token.token_digest) is None
+
+    async def test_a_heartbeat_is_taken_as_often_as_wanted(self, store: Store) -> None:
+        for at_ms in (START_MS, START_MS, START_MS + 1):
+            await store.write(partial(_beat, at_ms))
 
 
 class DevicesContract:
@@ -1424,6 +1458,14 @@ class StoreContract(
     UnsubscribeContract,
 ):
     """All of it."""
+
+
+def _add_api_token(token: ApiToken, tx: Transaction) -> None:
+    tx.add_api_token(token)
+
+
+def _beat(at_ms: int, tx: Transaction) -> None:
+    tx.beat(at_ms=at_ms)
 
 
 def _add_ca(ca: CallbackCa, tx: Transaction) -> None:

@@ -45,6 +45,8 @@ class Applications(Concept):
             if any(one.application_id == application_id for one in owned.values()):
                 raise ApplicationInUse(f"the application still has {name}; delete them first")
         self.delete_tokens_of(application_id)
+        tokens = rows.api_tokens
+        tokens.delete([key for key, one in tokens.items() if one.application_id == application_id])
         rows.callback_cas.delete([ca.ca_id for ca in self.callback_cas(application_id)])
         subscriptions, endpoints = rows.subscriptions, rows.endpoints
         subscriptions.delete(

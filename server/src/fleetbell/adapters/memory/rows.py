@@ -13,6 +13,7 @@ from fleetbell.domain.package import Package
 from fleetbell.domain.subscription import Endpoint, Subscription
 from fleetbell.domain.subtask import Attempt, SubTask
 from fleetbell.domain.task import UpgradeTask
+from fleetbell.domain.token import ApiToken
 from fleetbell.ports.store import Listed, Note, Page
 
 K = TypeVar("K")
@@ -63,6 +64,7 @@ class Rows:
         self.applications: Table[str, Application] = Table()
         self.callback_cas: Table[str, CallbackCa] = Table()
         self.tokens: Table[str, Token] = Table()
+        self.api_tokens: Table[str, ApiToken] = Table()
         self.devices: Table[str, Device] = Table()
         self.packages: Table[str, Package] = Table()
         self.tasks: Table[str, UpgradeTask] = Table()

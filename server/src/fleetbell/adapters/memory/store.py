@@ -11,13 +11,14 @@ from fleetbell.adapters.memory.device import Devices
 from fleetbell.adapters.memory.package import Packages
 from fleetbell.adapters.memory.rows import Rows
 from fleetbell.adapters.memory.task import Tasks
+from fleetbell.adapters.memory.token import Tokens
 from fleetbell.ids import new_id
 from fleetbell.ports.store import Reading, Transaction
 
 T = TypeVar("T")
 
 
-class _Everything(Applications, Devices, Packages, Tasks, Deliveries):
+class _Everything(Applications, Devices, Packages, Tasks, Deliveries, Tokens):
     """All that can be read and done."""
 
 

@@ -119,7 +119,7 @@ class ApplicationWriting(ApplicationReading):
             if self._value(query, (application_id,)):
                 raise ApplicationInUse(f"the application still has {things}; delete them first")
         self._delete_waiting(application_id)
-        for table in ("token", "callback_ca", "subscription", "endpoint", "application"):
+        for table in ("token", "api_token", "callback_ca", "subscription", "endpoint", "application"):
             self._rows(f"DELETE FROM {table} WHERE application_id = ?", (application_id,))
 
     def _delete_waiting(self, application_id: str) -> None:

@@ -17,6 +17,7 @@ from fleetbell.adapters.sqlite.migrate import migrate
 from fleetbell.adapters.sqlite.package import PackageReading, PackageWriting
 from fleetbell.adapters.sqlite.subscription import SubscriptionReading, SubscriptionWriting
 from fleetbell.adapters.sqlite.task import TaskReading, TaskWriting
+from fleetbell.adapters.sqlite.token import TokenReading, TokenWriting
 from fleetbell.adapters.sqlite.writer import Writer
 from fleetbell.ports.store import Reading, Transaction
 
@@ -28,13 +29,25 @@ _CHECKPOINT_PAGES = 4_000
 
 
 class SqliteReading(
-    ApplicationReading, DeviceReading, PackageReading, TaskReading, SubscriptionReading, DeliveryReading
+    ApplicationReading,
+    DeviceReading,
+    PackageReading,
+    TaskReading,
+    SubscriptionReading,
+    DeliveryReading,
+    TokenReading,
 ):
     """All that can be asked."""
 
 
 class SqliteTransaction(
-    ApplicationWriting, DeviceWriting, PackageWriting, TaskWriting, SubscriptionWriting, DeliveryWriting
+    ApplicationWriting,
+    DeviceWriting,
+    PackageWriting,
+    TaskWriting,
+    SubscriptionWriting,
+    DeliveryWriting,
+    TokenWriting,
 ):
     """All that a work can do."""
 

@@ -301,6 +301,7 @@ def _platform_settings(devices: int, port: int | None) -> dict[str, str]:
         "FLEETBELL_NORTHBOUND__PORT": str(next(free) if port is None else port),
         "FLEETBELL_DEVICES__HOST": "127.0.0.1",
         "FLEETBELL_DEVICES__HTTPS_PORT": "",
+        "FLEETBELL_OPERATOR__PORT": "",
         "FLEETBELL_DEVICES__HTTP_PORT": str(next(free)),
         "FLEETBELL_DEVICES__POLL_S": str(max(1, math.ceil(devices / POLLS_PER_S))),
     }

@@ -1,0 +1,52 @@
+"""Who is let in: everyone on the Unix socket, the holder of a token elsewhere."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from fleetbell.domain.token import EVERYTHING, Scope
+from fleetbell.operator import problem
+from fleetbell.operator.operation import SCOPE
+from fleetbell.services.token import Tokens
+
+_BEARER: Final = "bearer"
+
+
+def open_to_all(app: ASGIApp) -> ASGIApp:
+    """``app`` for whoever can reach it, who is an operator therefore."""
+
+    async def guarded(scope: AsgiScope, receive: Receive, send: Send) -> None:
+        await app({**scope, SCOPE: EVERYTHING}, receive, send)
+
+    return guarded
+
+
+def with_token(app: ASGIApp, tokens: Tokens) -> ASGIApp:
+    """``app`` for callers with a token. Everyone else gets 401, whatever they ask for: not even which paths
+    there are is told, and nothing of a body is read.
+    """
+
+    async def guarded(scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                scope = {**scope, SCOPE: await _scope_of(Headers(scope=scope), tokens)}
+            except Exception as error:  # the door is where every error ends
+                await problem.of(error)(scope, receive, send)
+                return
+        await app(scope, receive, send)
+
+    return guarded
+
+
+async def _scope_of(headers: Headers, tokens: Tokens) -> Scope:
+    scheme, _, token = headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() != _BEARER or not token.strip():
+        raise problem.TokenMissing(
+            "the header Authorization is missing; it carries 'Bearer ' and a token, which an operator makes: "
+            "fleetbell token create"
+        )
+    return await tokens.scope_of(token.strip())

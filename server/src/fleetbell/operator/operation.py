@@ -1,0 +1,274 @@
+"""What an operation of this door is: declared once, then served and documented from the same declaration.
+
+A room's ``declare`` puts its operations into the :class:`Table`. What a call takes and gives is read from the
+annotations of the function that answers it, its summary from its docstring, so neither can be forgotten or go
+out of date; whose things it shows is decided by its :class:`Call` (see there).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar, get_type_hints
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from fleetbell.domain.token import Scope
+from fleetbell.errors import ApplicationUnknown, Busy, DomainError, InputInvalid, StorageFull
+from fleetbell.operator import problem
+
+JSON: Final = "application/json"
+BODY_BYTES_MOST: Final = 1_048_576
+SCOPE: Final = "fleetbell.scope"  # where the guard leaves the caller's scope in the ASGI scope
+
+_PATH_PARAMETER = re.compile(r"{(\w+)(?::(\w+))?}")
+
+
+class Owned(Protocol):
+    """What belongs to an application."""
+
+    @property
+    def application_id(self) -> str: ...
+
+
+T = TypeVar("T")
+Thing = TypeVar("Thing", bound=Owned)
+H = TypeVar("H", bound=Callable[..., Awaitable[object]])
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: the request, and whose things its caller sees.
+
+    Every answer has to go through the scope. There are three ways, and a new operation uses one of them:
+
+    - its path has ``{application_id}``: the caller sees that application, or the call never begins;
+    - it looks something up by its id: :meth:`own` gives it, or the refusal that an unknown id gets;
+    - it lists: :meth:`narrowed` says of which application.
+
+    What is none of these is declared for operators only.
+    """
+
+    request: Request
+    scope: Scope
+
+    def part(self, name: str) -> str:
+        """A part of the path."""
+        return str(self.request.path_params[name])
+
+    def own(self, found: Thing | None, refusal: DomainError) -> Thing:
+        """``found``, when there is one and the caller sees it; raises ``refusal``, the same for both."""
+        if found is None or not self.scope.sees(found.application_id):
+            raise refusal
+        return found
+
+    def narrowed(self, application_id: str | None) -> str | None:
+        """Of which application to list, when the caller asks for this one (None: for all it sees).
+
+        Raises:
+            ApplicationUnknown: the caller does not see it.
+        """
+        if application_id is None:
+            return self.scope.application_id
+        return self.seen(application_id)
+
+    def seen(self, application_id: str) -> str:
+        """The application's id, if the caller sees it; raises ApplicationUnknown."""
+        if not self.scope.sees(application_id):
+            raise ApplicationUnknown(
+                f"there is no application {application_id!r}; list the applications first"
+            )
+        return application_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method on one path, with all there is to say about it."""
+
+    method: str
+    path: str  # below the root, as the framework writes it
+    summary: str
+    about: str  # what else its docstring says
+    operators_only: bool
+    status: int  # of success
+    query: type[msgspec.Struct] | None
+    body: type | None  # read and checked before the call; None: there is none, or it is no JSON
+    takes: str  # the body's media type; "" for none
+    gives: type | None  # None: nothing
+    refusals: tuple[type[DomainError], ...]
+    answer: Callable[..., Awaitable[object]]
+
+    @property
+    def name(self) -> str:
+        """Its name in the document: unique, because a method is on a path once.
+
+        >>> op = Operation(method="GET", path="/devices/{name:path}", summary="", about="", query=None,
+        ...     operators_only=False, status=200, body=None, takes="", gives=None, refusals=(), answer=print)
+        >>> op.name, op.shown_path
+        ('get_devices_name', '/devices/{name}')
+        """
+        return self.method.lower() + re.sub(r"\W+", "_", self.shown_path).rstrip("_")
+
+    @property
+    def shown_path(self) -> str:
+        """Its path as OpenAPI writes it."""
+        return _PATH_PARAMETER.sub(r"{\1}", self.path)
+
+    @property
+    def path_parameters(self) -> dict[str, str]:
+        """The names of the variable parts and their converters; "" for plain text."""
+        return {name: kind or "" for name, kind in _PATH_PARAMETER.findall(self.path)}
+
+    @property
+    def statuses(self) -> dict[int, tuple[type[DomainError], ...]]:
+        """Every status that a refusal of this operation has, and which refusals those are."""
+        found: dict[int, tuple[type[DomainError], ...]] = {}
+        for kind in self.refusals:
+            status = problem.status_of(kind)
+            found[status] = (*found.get(status, ()), kind)
+        return dict(sorted(found.items()))
+
+    def route(self) -> Route:
+        """The route that serves it; refusals and faults are answered as problems."""
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await self._answered(Call(request, request.scope[SCOPE]))
+            except Exception as error:  # the door is where every error ends
+                return problem.of(error)
+
+        return Route(self.path, guarded, methods=[self.method])
+
+    async def _answered(self, call: Call) -> Response:
+        if self.operators_only and not call.scope.everything:
+            raise problem.OperatorsOnly("this is for operators; an application's token does not open it")
+        if "application_id" in call.request.path_params:
+            call.seen(call.part("application_id"))
+        taken: dict[str, Any] = {}
+        if self.query is not None:
+            taken["query"] = _query(call.request, self.query)
+        if self.body is not None:
+            taken["body"] = _decoded(await whole_body(call.request), self.body)
+        made = await self.answer(call, **taken)
+        if self.gives is None:
+            return Response(status_code=self.status)
+        return Response(msgspec.json.encode(made), self.status, media_type=JSON)
+
+
+class Table:
+    """All operations of the door, in the order in which they are declared."""
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+
+    def get(self, path: str, **more: Any) -> Callable[[H], H]:
+        """Declare what a GET answers. See :meth:`add`."""
+        return self.add("GET", path, **more)
+
+    def post(self, path: str, **more: Any) -> Callable[[H], H]:
+        """Declare what a POST does. See :meth:`add`."""
+        return self.add("POST", path, **more)
+
+    def put(self, path: str, **more: Any) -> Callable[[H], H]:
+        """Declare what a PUT does. See :meth:`add`."""
+        return self.add("PUT", path, **more)
+
+    def delete(self, path: str, **more: Any) -> Callable[[H], H]:
+        """Declare what a DELETE removes. See :meth:`add`."""
+        return self.add("DELETE", path, **more)
+
+    def add(
+        self,
+        method: str,
+        path: str,
+        *,
+        operators_only: bool = False,
+        status: int | None = None,
+        takes: str = "",
+        refusals: tuple[type[DomainError], ...] = (),
+        writes: bool | None = None,
+    ) -> Callable[[H], H]:
+        """Declare an operation; it decorates the function that answers it.
+
+        The function takes a :class:`Call`, and by these names ``query`` (a struct of the query) and ``body``
+        (a struct of the JSON body); ``takes`` is the media type of a body that it reads itself. It returns
+        what is sent, or None. ``refusals`` names what it raises; those that follow from its shape are added:
+        an application that is out of scope, input that does not fit, a store that cannot write (``writes``,
+        unless it is a GET).
+        """
+
+        def declare(answer: H) -> H:
+            about = (answer.__doc__ or "").strip()
+            if not about:
+                raise TypeError(f"{method} {path} needs a docstring, which is its summary")
+            hints = get_type_hints(answer)
+            gives = hints["return"]
+            summary, _, rest = about.partition("\n\n")
+            changes = method != "GET" if writes is None else writes
+            self.operations.append(
+                Operation(
+                    method=method,
+                    path=path,
+                    summary=" ".join(summary.split()),
+                    about="\n".join(line.strip() for line in rest.splitlines()).strip(),
+                    operators_only=operators_only,
+                    status=status or (204 if gives is type(None) else 200),
+                    query=hints.get("query"),
+                    body=hints.get("body"),
+                    takes=JSON if "body" in hints else takes,
+                    gives=None if gives is type(None) else gives,
+                    refusals=_all(refusals, path, hints, operators_only=operators_only, writes=changes),
+                    answer=answer,
+                )
+            )
+            return answer
+
+        return declare
+
+
+def _all(
+    refusals: tuple[type[DomainError], ...],
+    path: str,
+    hints: dict[str, Any],
+    *,
+    operators_only: bool,
+    writes: bool,
+) -> tuple[type[DomainError], ...]:
+    found = list(refusals)
+    if operators_only:
+        found.append(problem.OperatorsOnly)
+    if "{application_id}" in path:
+        found.append(ApplicationUnknown)
+    if "query" in hints or "body" in hints:
+        found.append(InputInvalid)
+    if writes:
+        found += [Busy, StorageFull]
+    return tuple(dict.fromkeys(found))
+
+
+def _query(request: Request, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(dict(request.query_params), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise InputInvalid(f"the query does not fit: {error}") from error
+
+
+def _decoded(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a ValidationError is a DecodeError
+        raise InputInvalid(f"the body does not fit: {error}") from error
+
+
+async def whole_body(request: Request) -> bytes:
+    """The request's whole body."""
+    found = bytearray()
+    async for chunk in request.stream():
+        found += chunk
+        if len(found) > BODY_BYTES_MOST:
+            raise InputInvalid(f"the body is longer than {BODY_BYTES_MOST} bytes")
+    return bytes(found)
