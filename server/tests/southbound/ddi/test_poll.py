@@ -32,6 +32,13 @@ async def test_a_tenant_is_known_in_any_case(house: House, tenant: str) -> None:
     assert (await house.ask("GET", tenant=tenant)).status == 200
 
 
+async def test_an_application_is_reached_under_its_id_whatever_others_there_are(house: House) -> None:
+    await house.store.write(lambda tx: tx.add_application(an_application("app-2")))
+
+    assert (await house.ask("GET", tenant=APP)).status == 200
+    assert (await house.ask("GET", tenant="app-2")).status == 401  # the device is not of that one
+
+
 async def test_the_default_tenant_means_the_only_application_or_the_configured_one(house: House) -> None:
     await house.store.write(lambda tx: tx.add_application(an_application("app-2")))
 

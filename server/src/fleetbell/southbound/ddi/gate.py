@@ -24,7 +24,8 @@ class Unauthorized(Exception):
 class Gate:
     """Lets a device in that shows its own token or its application's gateway token.
 
-    ``default_application_id`` is whom the tenant ``DEFAULT`` means; without it, the only application.
+    The tenant in the path is the application's own, or its id, so that each can be reached whatever others
+    there are. ``default_application_id`` is whom ``DEFAULT`` means; without it, the only application.
     """
 
     def __init__(
@@ -62,10 +63,11 @@ class Gate:
         return device
 
     def _application(self, tenant: str) -> Application | None:
-        tenant = tenant.lower()
-        application = self._reading.application_of_tenant(tenant)
-        if application is not None or tenant != DEFAULT_TENANT:
+        application = self._reading.application_of_tenant(tenant.lower())
+        if application is not None:
             return application
+        if tenant.lower() != DEFAULT_TENANT:
+            return self._reading.application(tenant)
         if self._default_application_id is not None:
             return self._reading.application(self._default_application_id)
         applications = self._reading.applications()
