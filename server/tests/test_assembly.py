@@ -253,7 +253,8 @@ def test_the_certificate_that_is_made_has_the_names_of_the_public_urls(folder: P
 async def test_an_address_in_use_is_told_in_a_sentence_and_lets_the_folder_go(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(AddressInUse, match=f"^cannot listen on 127.0.0.1 port {port}: Address already"):
+        said = f"^cannot listen on 127.0.0.1 port {port}: Address already in use; .* northbound.port$"
+        with pytest.raises(AddressInUse, match=said):
             await serve(settings(folder, port=port), _never)
 
     async with opened(settings(folder)):

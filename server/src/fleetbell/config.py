@@ -474,7 +474,7 @@ def load(
     given: dict[str, object] = {}
     origins: dict[str, str] = {}
     variables = dict(_from_environment(environment))
-    arguments = {_checked(name, "the command line"): value for name, value in (command_line or {}).items()}
+    arguments = {_checked(name, "command line"): value for name, value in (command_line or {}).items()}
 
     def lay(values: Mapping[str, object], origin: str, beside: Path | None = None) -> None:
         for name, value in values.items():
@@ -545,14 +545,14 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str
             yield by_variable[variable], text
         elif variable.startswith(PREFIX) and "__" in variable:
             raise ConfigInvalid(
-                f"the environment: there is no setting {variable}{_meant(variable, tuple(by_variable))}"
+                f"environment: there is no setting {variable}{_meant(variable, tuple(by_variable))}"
             )
 
 
 def _from_file(file: Path, *, must_be_there: bool) -> dict[str, object]:
     try:
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if must_be_there:
             raise ConfigInvalid(f"there is no settings file {file}") from None
         return {}

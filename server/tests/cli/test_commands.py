@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ import structlog
 import trustme
 
 from fleetbell.cli.commands import reference, run
+from fleetbell.cli.demo.application import Application
+from fleetbell.cli.demo.books import SOFTWARE
 from fleetbell.services.application import Applications
+from fleetbell_sdk import Client, ConnectionFailed
 
 PAGE = Path(__file__).parents[3] / "docs/reference/cli.md"
 
@@ -160,11 +165,69 @@ def test_a_pretend_fleet_is_upgraded_and_watched(
     assert len(ledger.read_text().splitlines()) >= 13
 
 
+def test_a_pretend_fleet_finds_its_application_among_several(shell: Shell, server: dict[str, str]) -> None:
+    for name in ("one", "two"):
+        shell("app create --id", name, name)
+    fleet = "simulate --app two --devices 1 --poll-s 0.1 --folder"
+    with subprocess.Popen(
+        [sys.executable, "-m", "fleetbell", *fleet.split(), str(shell.folder)],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as simulator:
+        assert simulator.stderr is not None
+        assert simulator.stderr.readline().startswith("1 device at http://127.0.0.1:")
+        deadline_s = time.monotonic() + 30
+        while not (devices := shell.json("device list")) or devices[0]["last_contact_at_ms"] is None:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        simulator.send_signal(signal.SIGINT)
+        simulator.communicate(timeout=30)
+
+    assert devices[0]["application_id"] == "two"
+    assert server
+
+
+class AnswersAreLost(Client):
+    """A client whose first task is made, and nobody tells it."""
+
+    lost = 0
+
+    def create_software_task(self, *given: Any, **more: Any) -> str:
+        made = super().create_software_task(*given, **more)
+        if not self.lost:
+            self.lost += 1
+            raise ConnectionFailed("the platform was killed")
+        return made
+
+
+def test_the_demo_makes_no_second_task_when_the_answer_to_the_first_was_lost(
+    shell: Shell, server: dict[str, str], tmp_path: Path
+) -> None:
+    app = shell.json("app create", "Demo")
+    device_id = shell.json("device add meter-1")["device_id"]
+    (tmp_path / "app.bin").write_bytes(b"bytes")
+    file_id = shell("package upload --version 2.0", str(tmp_path / "app.bin")).strip()
+    with AnswersAreLost(
+        server["northbound_url"],
+        app["application"]["application_id"],
+        app["login_secret"],
+        ca=server["ca_file"],
+    ) as client:
+        made = Application(client, patience_s=30).create_tasks(file_id, [device_id], kind=SOFTWARE)
+
+    assert client.lost == 1
+    assert [task["operation_id"] for task in shell.json("task list")] == made
+
+
 def test_a_task_is_stopped(shell: Shell, tmp_path: Path) -> None:
     operation = _a_task(shell, tmp_path)
 
     assert shell("task stop", operation).strip() == "1 stop"
     assert "giving up action" in shell("device show meter-1")
+
+
+def _ids(shell: Shell) -> list[str]:
+    return [each["application_id"] for each in shell.json("app list")]
 
 
 def _a_task(shell: Shell, tmp_path: Path) -> str:
@@ -201,7 +264,15 @@ def test_cas_are_added_listed_and_removed(shell: Shell, tmp_path: Path) -> None:
         ("task list --set northbound.prot=1", "did you mean northbound.port"),
         ("task list --set northbound.port", "--set takes name=value"),
         ("nonsense", "nonsense"),
-        ("app create", "requires an argument"),
+        ("app create", "app create needs NAME; see fleetbell app create --help"),
+        ("app create Water meters", "has no use for 'meters'; words that belong together need quotes"),
+        ("app rotate-secret app-1 wrong", 'Choose from: "login", "signing", "gateway"'),
+        ("package upload a.bin", "package upload needs --version"),
+        ("package upload a.bin --versio 1", "did you mean --version instead of --versio?"),
+        (
+            "device list --application app-1",
+            "Unknown option: --application; see fleetbell device list --help",
+        ),
         ("simulate --fail 2", "Must be <= 1"),
         ("demo --devices 0", "Must be >= 1"),
     ],
@@ -260,6 +331,63 @@ def test_what_a_newcomer_gets_wrong_is_answered_with_what_would_be_right(
     assert shell.json("device list") == []  # a fleet that cannot begin is not registered
 
 
+def test_a_ca_is_read_from_standard_input(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    application_id = shell.json("app create", "Meters")["application"]["application_id"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(trustme.CA().cert_pem.bytes().decode()))
+    shell("app ca add", application_id, "-")
+
+    assert len(shell.json("app ca list", application_id)) == 1
+
+
+def test_a_data_folder_that_is_a_file_is_called_so(shell: Shell) -> None:
+    shell.folder.write_text("a file")
+
+    assert "there is no platform in" in shell("device list", code=1)
+    assert "cannot be used: File exists" in shell("app create Meters", code=1)
+
+
+def test_a_second_application_tells_that_default_names_none_any_more(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, told in (("One", False), ("Two", True), ("Three", False)):
+        run(["app", "create", name, "--folder", str(shell.folder)])
+        assert ("DEFAULT in the paths of devices names neither" in capsys.readouterr().err) is told
+    run(["app", "delete", *_ids(shell)[:1], "--folder", str(shell.folder)])
+    run(["app", "delete", *_ids(shell)[:1], "--folder", str(shell.folder)])
+    setting = f"devices.default_tenant={_ids(shell)[0]}"
+    run(["app", "create", "Four", "--set", setting, "--folder", str(shell.folder)])
+    assert "DEFAULT" not in capsys.readouterr().err
+
+
+def test_a_result_that_cannot_be_written_is_said_in_a_sentence(shell: Shell) -> None:
+    shell("app create Meters")
+    for json_option in ([], ["--json"]):
+        line = [sys.executable, "-m", "fleetbell", "app", "list", *json_option, "--folder", str(shell.folder)]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+        assert done.returncode == 1
+        assert done.stderr == "fleetbell: the result cannot be written: No space left on device\n"
+
+
+def test_a_reader_who_has_read_enough_is_no_error(shell: Shell) -> None:
+    shell("app create Meters")
+    for json_option in ([], ["--json"]):
+        line = [sys.executable, "-m", "fleetbell", "app", "list", *json_option, "--folder", str(shell.folder)]
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(line, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+        os.close(writer)
+
+        assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_what_people_call_things_is_printed_as_it_is(shell: Shell) -> None:
+    shell("app create", ":bell: [bold]")
+
+    assert ":bell: [bold]" in shell("app list")
+
+
 def test_a_folder_without_a_platform_stays_as_it_is(shell: Shell) -> None:
     shell.folder.mkdir()
 
@@ -272,6 +400,7 @@ def test_a_task_is_not_watched_where_nothing_goes_on(shell: Shell, tmp_path: Pat
 
     assert "no platform is running here" in shell("task watch", operation, code=1)
     shell("task stop", operation)
+    assert shell.json("task watch") == []  # nothing is open any more
     shell("task watch", operation, code=1)
     assert re.search(r"^meter-1 +stop +\S", shell.out, re.MULTILINE)
 

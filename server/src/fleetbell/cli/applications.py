@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from fleetbell.cli.door import operator
 from fleetbell.cli.place import HERE, PLAIN, Place
@@ -65,8 +66,15 @@ async def create(
         calls_per_window=calls_per_window,
         gateway_token=gateway_token,
     )
-    async with operator(place.settings().settings, may_create=True) as door:
+    settings = place.settings().settings
+    async with operator(settings, may_create=True) as door:
         made = await door.post("/applications", CreatedApplication, wanted)
+        others = (await door.get("/applications", Items[ApplicationView])).total - 1
+    if others == 1 and settings.devices.default_tenant is None:
+        remark(
+            "This is the second application: DEFAULT in the paths of devices names neither from now on. "
+            "Let devices poll under their application's tenant or id, or set devices.default_tenant."
+        )
     if json:
         print_json(made)
         return
@@ -123,7 +131,7 @@ async def show(application_id: str, *, json: bool = False, place: Place = HERE) 
         (
             ("application id", found.application_id),
             ("name", found.name),
-            ("DDI tenant", found.ddi_tenant or "DEFAULT, while it is the only application"),
+            ("DDI tenant", found.ddi_tenant or "its id, and DEFAULT while it is the only application"),
             ("gateway token", "yes" if found.has_gateway_token else "no"),
             ("calls per window", found.calls_per_window or "as set for the platform"),
             ("CAs", ", ".join(each.subject for each in cas) or "the system's only"),
@@ -177,7 +185,13 @@ async def delete(application_id: str, *, place: Place = HERE) -> None:
 
 
 @ca.command
-async def add(application_id: str, file: Path, *, json: bool = False, place: Place = HERE) -> None:
+async def add(
+    application_id: str,
+    file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    *,
+    json: bool = False,
+    place: Place = HERE,
+) -> None:
     """Trust the CAs in a PEM file for an application's callback servers, beside the system's.
 
     Parameters

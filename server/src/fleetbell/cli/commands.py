@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from fleetbell import __version__
 from fleetbell.cli.place import PLAIN
@@ -65,9 +65,10 @@ def run(arguments: Sequence[str]) -> int:
     from fleetbell.cli.terminal import Failed, remark
 
     try:
-        result = tree()(list(arguments), exit_on_error=False, print_error=True)
-    except CycloptsError:
-        return USAGE  # cyclopts has said why
+        result = tree()(list(arguments), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        remark(f"fleetbell: {_misuse(error)}")
+        return USAGE
     except ConfigInvalid as error:
         remark(f"fleetbell: {error}")
         return USAGE
@@ -77,3 +78,21 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return result if isinstance(result, int) else OK
+
+
+def _misuse(error: CycloptsError) -> str:
+    """What is wrong with a command line, and where the right one is described."""
+    command = " ".join(error.command_chain or ())
+    match error:
+        case MissingArgumentError(keyword=None, argument=argument) if argument is not None:
+            needed = argument.name
+            if argument.field_info.is_positional:
+                needed = needed.lstrip("-").upper()
+            _, meant, hint = str(error).partition(" Did you mean ")
+            said = f"{command} needs {needed}" + (f"; did you mean {hint.rstrip('?')}?" if meant else "")
+        case UnusedCliTokensError(unused_tokens=list(unused)):
+            words = " ".join(map(repr, unused))
+            said = f"{command} has no use for {words}; words that belong together need quotes"
+        case _:
+            said = str(error).rstrip(".")
+    return f"{said}; see {' '.join(('fleetbell', command)).rstrip()} --help"

@@ -21,9 +21,9 @@ from fleetbell.cli.place import HERE, Place
 from fleetbell.cli.simulation.fleet import Fleet, Identity, Luck
 from fleetbell.cli.simulation.ledger import Ledger
 from fleetbell.cli.simulation.upgrade import Manners
-from fleetbell.cli.terminal import Failed, remark
+from fleetbell.cli.terminal import Failed, counted, remark
 from fleetbell.config import Settings
-from fleetbell.operator.views import DeviceToAdd, DeviceView, Health, Items
+from fleetbell.operator.views import ApplicationView, DeviceToAdd, DeviceView, Health, Items
 
 Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
 
@@ -43,7 +43,7 @@ def simulate(
     prefix: str = "sim-",
     app: str | None = None,
     url: str | None = None,
-    tenant: str = "DEFAULT",
+    tenant: str | None = None,
     gateway_token: str | None = None,
     fleet: Path | None = None,
     ca: Path | None = None,
@@ -75,7 +75,7 @@ def simulate(
     url: str
         The device door, such as https://fleet.example.com:8943; without it, the running platform's.
     tenant: str
-        The DDI tenant in the path.
+        The DDI tenant in the path; without it, the application's, or with --gateway-token or --fleet DEFAULT.
     gateway_token: str
         Act for all node ids with this token instead of registering them.
     fleet: Path
@@ -113,6 +113,7 @@ def simulate(
     async def run() -> None:
         door_url, ca_file = (_valid(url), ca) if url is not None else await _door(settings, ca)
         tls = None if ca_file is None else _trusting(ca_file)
+        path = "DEFAULT"
         if gateway_token is not None:
             members: Mapping[str, Identity] = dict.fromkeys(
                 node_ids, Identity(f"GatewayToken {gateway_token}")
@@ -120,18 +121,18 @@ def simulate(
         elif fleet is not None:
             members = _read(fleet)
         else:
-            members = await _registered(settings, app, node_ids)
+            path, members = await _registered(settings, app, node_ids)
         with Ledger(ledger) as kept:
             pretend = Fleet(
                 members,
                 url=door_url,
-                tenant=tenant,
+                tenant=tenant or path,
                 luck=luck,
                 manners=manners,
                 ledger=kept,
                 tls=tls,
             )
-            remark(f"{len(members)} devices at {door_url}; stop them with Ctrl-C")
+            remark(f"{counted(len(members), 'device')} at {door_url}; Ctrl-C stops")
             await _until_stopped(pretend, upgrades)
 
     uvloop.run(run())
@@ -163,21 +164,31 @@ async def _watch(fleet: Fleet) -> None:
             told = len(refused)
             if refused:
                 node_id, why = next(iter(refused.items()))
-                remark(f"{told} devices are refused or get no answer, such as {node_id}: {why}")
+                remark(
+                    f"{told} of {counted(len(fleet.devices), 'device')} "
+                    f"refused or without an answer, such as {node_id}: {why}"
+                )
             else:
                 remark("every device is answered again")
 
 
-async def _registered(settings: Settings, app: str | None, node_ids: list[str]) -> Mapping[str, Identity]:
-    """Who each device is, registered where it was not; one that was goes on with the versions it had."""
+async def _registered(
+    settings: Settings, app: str | None, node_ids: list[str]
+) -> tuple[str, Mapping[str, Identity]]:
+    """The application's tenant, and who each device is, registered where it was not.
+
+    One that was registered goes on with the versions it had.
+    """
     async with operator(settings) as door:
         application_id = await door.application_id(app)
+        application = await door.get(f"/applications/{application_id}", ApplicationView)
         query = {"application_id": application_id}
         there = {each.node_id: each for each in await door.pages("/devices", Items[DeviceView], query)}
-        return {
+        members = {
             node_id: await _identity(door, application_id, node_id, there.get(node_id))
             for node_id in node_ids
         }
+    return application.ddi_tenant or application_id, members
 
 
 async def _identity(door: Operator, application_id: str, node_id: str, there: DeviceView | None) -> Identity:

@@ -80,6 +80,8 @@ async def watch(*operations: str, interval_s: float = 0.5, json: bool = False, p
         names = operations or tuple(await _open_tasks(door))
         if not names:
             remark("No task is under way.")
+            if json:
+                print_json([])
             return 0
         tasks = [await door.get(f"/tasks/{name}", TaskView) for name in names]
         if not door.running and any(task.tally.ended < task.tally.total for task in tasks):

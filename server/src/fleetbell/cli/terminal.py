@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 
 import msgspec
@@ -18,18 +20,42 @@ class Failed(Exception):
 @cache
 def out() -> Console:
     """Standard output, for people."""
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 @cache
 def err() -> Console:
     """Standard error: progress, remarks, refusals."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Around what writes the result.
+
+    Raises:
+        Failed: the result cannot be written, on a full disk for one.
+        SystemExit: who read it has read enough and gone; nothing is wrong with that.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        _give_up_output()
+        sys.exit(1)
+    except OSError as error:
+        _give_up_output()
+        raise Failed(f"the result cannot be written: {error.strerror}") from error
+
+
+def _give_up_output() -> None:
+    """What is left in its buffer has nowhere to go; Python would complain of that at the very end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: str) -> None:
     """A line of the result."""
-    out().print(text, markup=False)
+    with writing():
+        out().print(text, markup=False)
 
 
 def remark(text: str) -> None:
@@ -39,8 +65,9 @@ def remark(text: str) -> None:
 
 def print_json(value: object) -> None:
     """The result for a script: one line of JSON."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
-    sys.stdout.flush()
+    with writing():
+        sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+        sys.stdout.flush()
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
@@ -55,7 +82,8 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty
     widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
     for number, line in enumerate((tuple(heads), *lines)):
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        out().print("  ".join(cells).rstrip(), markup=False, style=None if number else "bold")
+        with writing():
+            out().print("  ".join(cells).rstrip(), markup=False, style=None if number else "bold")
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -64,6 +92,15 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     width = max((len(name) for name, _ in kept), default=0)
     for name, value in kept:
         say(f"{name.ljust(width)}  {value}")
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "device"), counted(200, "device")
+    ('1 device', '200 devices')
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def ago(at_ms: int | None) -> str:

@@ -148,7 +148,7 @@ class Application:
                 self._client.delete_device(device.device_id)
 
     def _create_task(self, file_id: str, device_ids: Sequence[str], kind: str) -> str:
-        operate_type = "softwareUpgrade" if kind == SOFTWARE else "firmwareUpgrade"
+        operate_type = "software_upgrade" if kind == SOFTWARE else "firmware_upgrade"
         create = self._client.create_software_task if kind == SOFTWARE else self._client.create_firmware_task
         tries = 0
 

@@ -13,7 +13,8 @@ from cyclopts.validators import Number
 
 from fleetbell.cli.demo.picture import summary
 from fleetbell.cli.demo.story import Result, Story
-from fleetbell.cli.terminal import print_json, remark
+from fleetbell.cli.terminal import Failed, counted, print_json, remark
+from fleetbell_sdk import FleetbellError
 
 
 def demo(
@@ -48,6 +49,9 @@ def demo(
     story = Story(devices=devices, port=port, keep=keep, kill_every_s=kill_every)
     try:
         result = asyncio.run(story.tell())
+    except FleetbellError as error:
+        log_end = story.platform.child.last_words()
+        raise Failed(f"the demo's platform does not do its part: {error}; its log ends: {log_end}") from error
     finally:
         if not story.kept:
             shutil.rmtree(story.folder, ignore_errors=True)
@@ -60,10 +64,11 @@ def demo(
 
 
 def _print(result: Result) -> None:
+    tasks = counted(result.tasks, "task")
     told = f"{result.notifications_received} of {result.notifications_expected} notifications"
     again = f"{result.repeats} came twice under the same id, {result.duplicates} under another"
     facts: list[tuple[str, object]] = [
-        ("devices", f"{result.devices}, upgraded by {result.tasks} tasks with {result.sub_tasks} sub tasks"),
+        ("devices", f"{result.devices}, upgraded by {tasks} with {counted(result.sub_tasks, 'sub task')}"),
         ("failed", f"{result.failed_upgrades} upgrades, as their devices were told to"),
         ("heard", told),
         ("again", again),
@@ -76,7 +81,7 @@ def _print(result: Result) -> None:
         ("took", f"{result.seconds} s"),
     ]
     if result.kills:
-        facts.append(("kills", f"the platform was killed {result.kills} times"))
+        facts.append(("kills", f"the platform was killed {counted(result.kills, 'time')}"))
     summary(facts, good=result.good)
 
 

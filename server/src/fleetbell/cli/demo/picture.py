@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from rich.text import Text
 
 from fleetbell.cli.demo.books import FIRMWARE, SOFTWARE
-from fleetbell.cli.terminal import err
+from fleetbell.cli.terminal import counted, err
+
+NUMBERS_WIDTH: Final = 42  # of a bar's name, count and time
 
 
 class Picture:
@@ -23,17 +26,16 @@ class Picture:
         self._kills = kills
         self._line = Text()
         self._bars = Progress(
-            TextColumn("{task.description:<20}"),
-            BarColumn(bar_width=40),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[remark]}"),
+            TextColumn("{task.description:<17}"),
+            BarColumn(bar_width=max(4, min(40, err().width - NUMBERS_WIDTH))),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TimeElapsedColumn(),
         )
         self._campaigns: dict[str, TaskID] = {
-            kind: self._bars.add_task(f"{kind} upgrades", total=devices, start=False, remark="")
+            kind: self._bars.add_task(f"{kind} upgrades", total=devices, start=False)
             for kind in (SOFTWARE, FIRMWARE)
         }
-        self._news = self._bars.add_task("notifications", total=None, start=False, remark="")
+        self._news = self._bars.add_task("notifications", total=None, start=False)
         self._live = Live(Group(self._bars, self._line), console=err(), refresh_per_second=8, transient=True)
 
     def __enter__(self) -> Self:
@@ -63,7 +65,7 @@ class Picture:
         self._bars.update(self._news, total=max(due, heard) or None, completed=heard)
         told = f"  {failed} upgrades failed, as they should"
         if self._kills:
-            told += f"; {kills} times the platform was killed"
+            told += f"; the platform was killed {counted(kills, 'time')}"
         self._line.plain = told
 
 

@@ -35,7 +35,7 @@ from fleetbell.cli.door import operator
 from fleetbell.cli.place import Place
 from fleetbell.cli.simulate import Member
 from fleetbell.cli.simulation.ledger import LedgerReader
-from fleetbell.cli.terminal import Failed
+from fleetbell.cli.terminal import Failed, counted
 from fleetbell.operator.views import CaView, CreatedApplication, Items, NewApplication
 from fleetbell_sdk import Client
 
@@ -137,7 +137,7 @@ class Story:
         await asyncio.to_thread(application.subscribe, callback_url)
         picture.say("it uploads a software and a firmware package")
         file_ids = {kind: await self._uploaded(application, kind) for kind in VERSIONS}
-        picture.say(f"it registers {len(self._node_ids)} devices")
+        picture.say(f"it registers {counted(len(self._node_ids), 'device')}")
         registered = await asyncio.to_thread(application.register, self._node_ids)
         device_ids = {node_id: made[0] for node_id, made in zip(self._node_ids, registered, strict=True)}
         self._write_fleet([token for _, token in registered])
