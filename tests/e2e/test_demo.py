@@ -80,7 +80,8 @@ def test_keep_leaves_a_platform_to_look_around_in(folder: Path) -> None:
     assert [device["node_id"] for device in devices] == ["meter-00001", "meter-00002"]
 
 
-def test_an_interrupted_demo_leaves_no_process_and_no_folder(folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])  # Ctrl-C, and a terminal that is closed
+def test_an_interrupted_demo_leaves_no_process_and_no_folder(folder: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "fleetbell", "demo", "--devices", "50"]
     environment = {**os.environ, "TMPDIR": str(folder)}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
@@ -89,7 +90,7 @@ def test_an_interrupted_demo_leaves_no_process_and_no_folder(folder: Path) -> No
             if "campaign begins" in line:
                 break
         children = _children(process.pid)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.communicate(timeout=60)
 
     assert process.returncode == 130

@@ -49,6 +49,9 @@ def demo(
     story = Story(devices=devices, port=port, keep=keep, kill_every_s=kill_every)
     try:
         result = asyncio.run(story.tell())
+    except KeyboardInterrupt:
+        remark("Interrupted; the demo's processes are ended and its folder is removed.")
+        raise
     except FleetbellError as error:
         log_end = story.platform.child.last_words()
         raise Failed(f"the demo's platform does not do its part: {error}; its log ends: {log_end}") from error

@@ -102,7 +102,10 @@ class Story:
         started_s = time.monotonic()
         loop = asyncio.get_running_loop()
         me = asyncio.current_task()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        ends = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which is what nohup is for
+            ends.append(signal.SIGHUP)
+        for number in ends:
             loop.add_signal_handler(number, lambda: me.cancel() if me is not None else None)
         try:
             async with AsyncExitStack() as closing:
