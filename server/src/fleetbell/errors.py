@@ -88,6 +88,18 @@ class NodeIdTaken(DomainError):
     """Another device of the application has this node id."""
 
 
+class GroupUnknown(DomainError):
+    """The application has no device group with this id or name."""
+
+
+class GroupNameTaken(DomainError):
+    """Another device group of the application has this name."""
+
+
+class GroupFull(DomainError):
+    """The device group would have more devices than its own limit allows."""
+
+
 class PackageUnknown(DomainError):
     """The application has no package with this id."""
 

@@ -18,7 +18,8 @@ import msgspec
 
 from fleetbell.domain.application import Application, CallbackCa, Token
 from fleetbell.domain.delivery import Head, Settlement
-from fleetbell.domain.device import Device
+from fleetbell.domain.device import Device, Product
+from fleetbell.domain.group import Group
 from fleetbell.domain.notification import Notification
 from fleetbell.domain.package import Package
 from fleetbell.domain.subscription import Endpoint, Subscription
@@ -52,6 +53,16 @@ class Note(msgspec.Struct, frozen=True, array_like=True, gc=False):
     action_id: int
     at_ms: int
     text: str
+
+
+class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One device of a group, with what a task needs of it. ``number`` says where it stands in the order of
+    registration and never changes.
+    """
+
+    number: int
+    device_id: str
+    action_id: int | None  # the attempt it works on now
 
 
 class AttemptEnd(msgspec.Struct, frozen=True, gc=False):
@@ -100,6 +111,27 @@ class Reading(Protocol):
     def device_of_node(self, application_id: str, node_id: str) -> Device | None: ...
     def devices(self, application_id: str | None, page: Page) -> Listed[Device]:
         """Of one application, or of all."""
+        ...
+
+    def group(self, group_id: str) -> Group | None: ...
+    def groups(self, application_id: str, page: Page, *, name: str | None = None) -> Listed[Group]: ...
+    def group_names(self, application_id: str, names: Sequence[str]) -> frozenset[str]:
+        """Those of ``names`` that are names of groups."""
+        ...
+
+    def group_devices(self, group_id: str, page: Page) -> Listed[str]:
+        """The ids of its devices, in the order of their registration."""
+        ...
+
+    def group_members(
+        self, application_id: str, names: Sequence[str], product: Product, *, after: int, most: int
+    ) -> tuple[Member, ...]:
+        """The devices that are in at least one of these groups and are exactly this product, each once.
+
+        In the order of registration: the first ``most`` whose number is above ``after`` (0: from the
+        beginning). Whoever goes on after the last number it was given meets no device twice, whatever was
+        registered or deleted meanwhile. Names that are no groups bring nothing.
+        """
         ...
 
     def package(self, file_id: str) -> Package | None: ...
@@ -181,7 +213,7 @@ class Transaction(Reading, Protocol):
 
     def save_application(self, application: Application) -> None: ...
     def delete_application(self, application_id: str) -> None:
-        """With its tokens of both kinds, CAs, subscriptions and endpoints.
+        """With its tokens of both kinds, CAs, groups, subscriptions and endpoints.
 
         Raises ApplicationInUse while it has devices, packages or tasks.
         """
@@ -216,7 +248,29 @@ class Transaction(Reading, Protocol):
         """Last contact times by device id; devices that are gone are passed over."""
         ...
 
-    def delete_device(self, device_id: str) -> None: ...
+    def delete_device(self, device_id: str) -> None:
+        """It leaves its groups as well."""
+        ...
+
+    def add_group(self, group: Group) -> None:
+        """Without devices. Raises GroupNameTaken."""
+        ...
+
+    def save_group(self, group: Group) -> None:
+        """All but its devices and their number. Raises GroupNameTaken."""
+        ...
+
+    def delete_group(self, group_id: str) -> None:
+        """Its devices stay."""
+        ...
+
+    def add_group_devices(self, group_id: str, device_ids: Sequence[str]) -> int:
+        """How many were not in the group. Devices that its application does not have are passed over."""
+        ...
+
+    def delete_group_devices(self, group_id: str, device_ids: Sequence[str]) -> int:
+        """How many were in the group."""
+        ...
 
     def add_package(self, package: Package) -> Package:
         """With its ``module_id`` given."""

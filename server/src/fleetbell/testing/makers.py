@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from fleetbell.domain.application import Application, CallbackCa, Rotating, Token, digest
 from fleetbell.domain.delivery import Head
 from fleetbell.domain.device import Device, Product
+from fleetbell.domain.group import Group
 from fleetbell.domain.notification import Notification
 from fleetbell.domain.package import Digests, Package
 from fleetbell.domain.subscription import Subscription
@@ -130,6 +131,26 @@ def a_device(
         attributes_wanted=attributes_wanted,
         last_contact_at_ms=last_contact_at_ms,
         action_id=action_id,
+    )
+
+
+def a_group(
+    group_id: str = "grp-1",
+    *,
+    application_id: str = "app-1",
+    name: str | None = None,
+    description: str = "",
+    devices_most: int = 0,
+    created_at_ms: int = START_MS,
+) -> Group:
+    """A group without devices; its name is ``name of`` its id unless given."""
+    return Group(
+        group_id=group_id,
+        application_id=application_id,
+        name=f"name of {group_id}" if name is None else name,
+        description=description,
+        devices_most=devices_most,
+        created_at_ms=created_at_ms,
     )
 
 

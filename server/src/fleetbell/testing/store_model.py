@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 
 from fleetbell.adapters.memory.store import MemoryStore
 from fleetbell.domain.delivery import DELIVERED, Again, Dead, DeadReason, Head, Settlement, Verdict
+from fleetbell.domain.device import Product
 from fleetbell.domain.notification import Notification, notification
 from fleetbell.domain.subtask import (
     Attempt,
@@ -48,6 +49,7 @@ from fleetbell.testing.makers import (
     RESULT,
     STATE_CHANGE,
     a_device,
+    a_group,
     a_notification,
     a_package,
     a_subscription,
@@ -59,6 +61,8 @@ from fleetbell.testing.makers import (
 
 APPS = ("app-1", "app-2")
 DEVICES = ("dev-1", "dev-2", "dev-3")
+GROUPS = ("grp-1", "grp-2")
+NAMES = ("g", "h")
 URLS = ("https://a.example:1/a", "https://b.example:2/b")
 ALL = Page(0, 10_000)
 NOTES_MOST = 2
@@ -67,6 +71,7 @@ LATE = 5  # the index that stands for any attempt, be it ended
 applications = st.sampled_from(APPS)
 devices = st.sampled_from(DEVICES)
 kinds = st.sampled_from(UpgradeKind)
+groups = st.sampled_from(GROUPS)
 pages = st.builds(Page, st.integers(0, 2), st.integers(1, 3))
 takes = st.sampled_from(("none", "all", "first"))
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -241,6 +246,37 @@ class BooksModel(_TwoStores):
     @rule(device_id=devices)
     def delete_device(self, device_id: str) -> None:
         self.change(lambda tx: tx.delete_device(device_id))
+
+    @rule(group_id=groups, app=applications, name=st.sampled_from(NAMES), give_up=seldom)
+    def add_group(self, group_id: str, app: str, name: str, give_up: bool) -> None:
+        made = a_group(group_id, application_id=app, name=name)
+
+        def work(tx: Transaction) -> None:
+            if tx.group(group_id) is None:
+                tx.add_group(made)
+
+        self.change(work, give_up=give_up)
+
+    @rule(group_id=groups, device_ids=st.lists(devices, max_size=3), give_up=seldom)
+    def add_group_devices(self, group_id: str, device_ids: list[str], give_up: bool) -> None:
+        self.change(lambda tx: tx.add_group_devices(group_id, device_ids), give_up=give_up)
+
+    @rule(group_id=groups, device_ids=st.lists(devices, max_size=3))
+    def delete_group_devices(self, group_id: str, device_ids: list[str]) -> None:
+        self.change(lambda tx: tx.delete_group_devices(group_id, device_ids))
+
+    @rule(group_id=groups, name=st.sampled_from(NAMES), really=seldom)
+    def change_group(self, group_id: str, name: str, really: bool) -> None:
+        def work(tx: Transaction) -> None:
+            group = tx.group(group_id)
+            if group is None:
+                return
+            if really:
+                tx.delete_group(group_id)
+            else:
+                tx.save_group(replace(group, name=name))
+
+        self.change(work)
 
     @rule(app=applications, kind=kinds, version=st.sampled_from(["1", "2"]))
     def add_package(self, app: str, kind: UpgradeKind, version: str) -> None:
@@ -492,6 +528,9 @@ def _told(reading: Reading) -> object:
             for device in listed.rows
         ],
         "nodes": [reading.device_of_node(app, node) is None for app in APPS for node in "mn"],
+        "groups": [(reading.groups(app, ALL), reading.group_names(app, NAMES)) for app in APPS],
+        "group devices": [reading.group_devices(group_id, ALL) for group_id in GROUPS],
+        "members": [_members(reading, app) for app in APPS],
         "packages": [
             (package.file_id, reading.package_in_use(package.file_id))
             for package in reading.packages(None, ALL).rows
@@ -513,6 +552,16 @@ def _told(reading: Reading) -> object:
         ],
         "waiting": reading.deliveries_waiting(),
     }
+
+
+def _members(reading: Reading, application_id: str) -> list[str]:
+    """Of all groups of an application, read one by one."""
+    found: list[str] = []
+    after = 0
+    while members := reading.group_members(application_id, NAMES, Product(), after=after, most=1):
+        after = members[0].number
+        found.append(members[0].device_id)
+    return found
 
 
 def _check_books(reading: Reading) -> None:

@@ -54,6 +54,9 @@ class Applications(Concept):
         )
         endpoints.delete([key for key, one in endpoints.items() if one.application_id == application_id])
         rows.lanes.delete([key for key in rows.lanes if key[0] not in endpoints])
+        groups = [key for key, one in rows.groups.items() if one.application_id == application_id]
+        rows.group_devices.delete([key for key in rows.group_devices if key[0] in groups])
+        rows.groups.delete(groups)
         rows.applications.delete([application_id])
 
     def add_callback_ca(self, ca: CallbackCa) -> None:

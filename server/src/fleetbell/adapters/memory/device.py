@@ -31,6 +31,7 @@ class Devices(Concept):
         if self.device_of_node(device.application_id, device.node_id):
             raise NodeIdTaken(f"another device of this application has the node id {device.node_id!r}")
         self._rows.devices[device.device_id] = device
+        self._rows.device_numbers[device.device_id] = self._rows.next_number("device")
 
     def save_device(self, device: Device) -> None:
         kept = self.device(device.device_id)
@@ -46,6 +47,9 @@ class Devices(Concept):
 
     def delete_device(self, device_id: str) -> None:
         self._rows.devices.delete([device_id])
+        self._rows.device_numbers.delete([device_id])
+        groups = self._rows.group_devices
+        groups.delete([key for key in groups if key[1] == device_id])
 
     def occupy_devices(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:

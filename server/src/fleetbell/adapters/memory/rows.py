@@ -9,6 +9,7 @@ from typing import TypeVar
 from fleetbell.adapters.memory.lane import Lane
 from fleetbell.domain.application import Application, CallbackCa, Token
 from fleetbell.domain.device import Device
+from fleetbell.domain.group import Group
 from fleetbell.domain.package import Package
 from fleetbell.domain.subscription import Endpoint, Subscription
 from fleetbell.domain.subtask import Attempt, SubTask
@@ -66,6 +67,9 @@ class Rows:
         self.tokens: Table[str, Token] = Table()
         self.api_tokens: Table[str, ApiToken] = Table()
         self.devices: Table[str, Device] = Table()
+        self.device_numbers: Table[str, int] = Table()  # in the order of registration
+        self.groups: Table[str, Group] = Table()
+        self.group_devices: Table[tuple[str, str], None] = Table()  # (group id, device id)
         self.packages: Table[str, Package] = Table()
         self.tasks: Table[str, UpgradeTask] = Table()
         self.shares: Table[str, tuple[str, ...]] = Table()  # sub operation ids of a task, as its targets

@@ -8,6 +8,7 @@ from typing import TypeVar
 from fleetbell.adapters.memory.application import Applications
 from fleetbell.adapters.memory.delivery import Deliveries
 from fleetbell.adapters.memory.device import Devices
+from fleetbell.adapters.memory.group import Groups
 from fleetbell.adapters.memory.package import Packages
 from fleetbell.adapters.memory.rows import Rows
 from fleetbell.adapters.memory.task import Tasks
@@ -18,7 +19,7 @@ from fleetbell.ports.store import Reading, Transaction
 T = TypeVar("T")
 
 
-class _Everything(Applications, Devices, Packages, Tasks, Deliveries, Tokens):
+class _Everything(Applications, Devices, Groups, Packages, Tasks, Deliveries, Tokens):
     """All that can be read and done."""
 
 

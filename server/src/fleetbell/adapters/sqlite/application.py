@@ -119,7 +119,10 @@ class ApplicationWriting(ApplicationReading):
             if self._value(query, (application_id,)):
                 raise ApplicationInUse(f"the application still has {things}; delete them first")
         self._delete_waiting(application_id)
-        for table in ("token", "api_token", "callback_ca", "subscription", "endpoint", "application"):
+        groups = "SELECT number FROM device_group WHERE application_id = ?"
+        self._rows(f"DELETE FROM device_group_member WHERE group_number IN ({groups})", (application_id,))
+        own = ("token", "api_token", "callback_ca", "device_group", "subscription", "endpoint", "application")
+        for table in own:
             self._rows(f"DELETE FROM {table} WHERE application_id = ?", (application_id,))
 
     def _delete_waiting(self, application_id: str) -> None:

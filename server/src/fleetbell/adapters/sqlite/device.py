@@ -126,7 +126,13 @@ class DeviceWriting(DeviceReading):
         )
 
     def delete_device(self, device_id: str) -> None:
-        self._rows("DELETE FROM device WHERE device_id = ?", (device_id,))
+        number = self._value("SELECT number FROM device WHERE device_id = ?", (device_id,))
+        groups = "SELECT group_number FROM device_group_member WHERE device_number = ?"
+        self._rows(
+            f"UPDATE device_group SET device_count = device_count - 1 WHERE number IN ({groups})", (number,)
+        )
+        self._rows("DELETE FROM device_group_member WHERE device_number = ?", (number,))
+        self._rows("DELETE FROM device WHERE number = ?", (number,))
 
     def occupy_devices(self, attempts: Sequence[Attempt]) -> None:
         self._rows(

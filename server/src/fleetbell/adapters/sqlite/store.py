@@ -13,6 +13,7 @@ import apsw
 from fleetbell.adapters.sqlite.application import ApplicationReading, ApplicationWriting
 from fleetbell.adapters.sqlite.delivery import DeliveryReading, DeliveryWriting
 from fleetbell.adapters.sqlite.device import DeviceReading, DeviceWriting
+from fleetbell.adapters.sqlite.group import GroupReading, GroupWriting
 from fleetbell.adapters.sqlite.migrate import migrate
 from fleetbell.adapters.sqlite.package import PackageReading, PackageWriting
 from fleetbell.adapters.sqlite.subscription import SubscriptionReading, SubscriptionWriting
@@ -31,6 +32,7 @@ _CHECKPOINT_PAGES = 4_000
 class SqliteReading(
     ApplicationReading,
     DeviceReading,
+    GroupReading,
     PackageReading,
     TaskReading,
     SubscriptionReading,
@@ -43,6 +45,7 @@ class SqliteReading(
 class SqliteTransaction(
     ApplicationWriting,
     DeviceWriting,
+    GroupWriting,
     PackageWriting,
     TaskWriting,
     SubscriptionWriting,
