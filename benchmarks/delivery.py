@@ -21,6 +21,7 @@ from benchmarks import fleet, raw_posting, sink
 from fleetbell.adapters.callback_http import HttpCallback
 from fleetbell.adapters.sqlite.store import SqliteStore
 from fleetbell.clock import SystemClock
+from fleetbell.domain.application import Trust
 from fleetbell.domain.egress import Egress
 from fleetbell.domain.subtask import Reached, Report, UpgradeState, succeeded
 from fleetbell.services.dispatch import Dispatcher
@@ -59,7 +60,7 @@ async def run(url: str, ca_pem: str, *, devices: int, reporting: int) -> raw_pos
         store = SqliteStore.open(folder / "bench.db")
         action_ids = await fleet.fill(store, devices=devices, url=url, ca_pem=ca_pem)
         callback = HttpCallback(trust_folder=folder / "trust", egress=Egress.parse(["127.0.0.0/8"]))
-        callback.set_trust(fleet.APPLICATION_ID, [ca_pem])
+        callback.set_trust(fleet.APPLICATION_ID, Trust(cas=(ca_pem,)))
         clock = SystemClock()
         dispatcher = Dispatcher(store, callback, clock)
         progress = Progress(store, clock, take=dispatcher.take, handed=dispatcher.handed)

@@ -16,6 +16,7 @@ import uvloop
 
 from benchmarks import sink
 from fleetbell.adapters.callback_http import HttpCallback
+from fleetbell.domain.application import Trust
 from fleetbell.domain.delivery import Accepted, Answer
 from fleetbell.domain.egress import Egress
 from fleetbell.ports.callback import Push, Trace
@@ -98,7 +99,7 @@ async def run(url: str, ca_pem: str, count: int, in_flight: int, sign: bool) -> 
     with tempfile.TemporaryDirectory() as folder:
         callback = HttpCallback(trust_folder=Path(folder), egress=Egress.parse(["127.0.0.0/8"]))
         try:
-            callback.set_trust(_APPLICATION, [ca_pem] if ca_pem else [])
+            callback.set_trust(_APPLICATION, Trust(cas=(ca_pem,) if ca_pem else ()))
             key = _KEY if sign else None
             for warm_count in (1, 4 * in_flight):  # the first one learns whether the sink speaks HTTP/2
                 warm = _Run(callback, url, warm_count, key)

@@ -69,11 +69,11 @@ class RateExceeded(DomainError):
 
 
 class CertificateInvalid(DomainError):
-    """A CA that cannot be read, is no CA, or is in the list already."""
+    """A certificate, or its key, that cannot be read, is out of date, or is none for this purpose."""
 
 
 class CertificateUnknown(DomainError):
-    """The application has no CA with this id."""
+    """The application has no CA with this id, or no client certificate."""
 
 
 class DeviceUnknown(DomainError):

@@ -12,7 +12,9 @@ import socket
 import ssl
 import stat
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from email.utils import format_datetime
 from pathlib import Path
 
@@ -22,6 +24,7 @@ import uvloop
 
 from benchmarks import sink
 from fleetbell.adapters.callback_http import HttpCallback, Limits
+from fleetbell.domain.application import ClientCertificate, Trust
 from fleetbell.domain.delivery import Accepted, Answer, Gone, Refused, Trouble, Unreachable
 from fleetbell.domain.egress import Egress
 from fleetbell.ports.callback import Push, Trace
@@ -156,8 +159,9 @@ def a_server_context(
     return context
 
 
-def pem(authority: trustme.CA) -> str:
-    return authority.cert_pem.bytes().decode()
+def trusting(*authorities: trustme.CA, shown: ClientCertificate | None = None) -> Trust:
+    cas = tuple(authority.cert_pem.bytes().decode() for authority in authorities)
+    return Trust(cas=cas, client_certificate=shown)
 
 
 @pytest.fixture(scope="module")
@@ -275,6 +279,7 @@ def http_date(seconds: int) -> str:
         (http_date(600), 500, 600),
         (http_date(10**6), 21600, 21600),
     ],
+    ids=["seconds", "seconds, too many", "date", "date, too far"],  # without the time of day
 )
 @pytest.mark.parametrize("code", [429, 503])
 async def test_retry_after_is_read_as_seconds_or_date_and_bounded(
@@ -630,7 +635,7 @@ async def test_a_slow_answer_holds_up_no_other_push_to_that_host(
     context = None if protocols is None else a_server_context(authority)
     if context is not None and protocols:
         context.set_alpn_protocols(protocols)
-    callback.set_trust("app", [pem(authority)])
+    callback.set_trust("app", trusting(authority))
     async with a_peer(answer_all_at_once, context) as peer:
         push = a_push(peer.url("http" if protocols is None else "https"))
         answers = await asyncio.gather(*(answer_to(callback, push) for _ in range(20)))
@@ -743,7 +748,7 @@ async def test_the_guards_sentence_does_not_stay_for_the_next_push(tmp_path: Pat
 
 
 async def test_an_applications_own_ca_is_trusted(callback: HttpCallback, authority: trustme.CA) -> None:
-    callback.set_trust("app", [pem(authority)])
+    callback.set_trust("app", trusting(authority))
     async with a_peer(OK, a_server_context(authority)) as peer:
         assert await answer_to(callback, a_push(peer.url("https"))) == TAKEN
 
@@ -754,7 +759,7 @@ async def test_an_applications_cas_count_beside_each_other_and_the_systems(
     system = trustme.CA()
     system.cert_pem.write_to_path(str(tmp_path / "system.pem"))
     async with a_callback(tmp_path, system_cas=tmp_path / "system.pem") as callback:
-        callback.set_trust("app", [pem(authority), pem(other_authority)])
+        callback.set_trust("app", trusting(authority, other_authority))
         for issuer in (authority, other_authority, system):
             async with a_peer(OK, a_server_context(issuer)) as peer:
                 assert await answer_to(callback, a_push(peer.url("https"))) == TAKEN
@@ -825,7 +830,7 @@ async def test_the_trace_tells_when_the_certificate_ends_once_for_each_new_conne
     callback: HttpCallback, authority: trustme.CA
 ) -> None:
     ends = datetime.datetime(2090, 3, 4, 5, 6, 7, tzinfo=datetime.UTC)
-    callback.set_trust("app", [pem(authority)])
+    callback.set_trust("app", trusting(authority))
     async with a_peer(OK, a_server_context(authority, not_after=ends)) as peer:
         traces = [(await answer_and_trace(callback, a_push(peer.url("https"))))[1] for _ in range(3)]
 
@@ -929,7 +934,7 @@ async def test_a_certificate_that_is_not_good_is_described(
     not_after: datetime.datetime | None,
     reason: str,
 ) -> None:
-    callback.set_trust("app", [pem(authority)])
+    callback.set_trust("app", trusting(authority))
     context = a_server_context(authority, name, not_before=not_before, not_after=not_after)
     async with a_peer(OK, context) as peer:
         answer = await answer_to(callback, a_push(peer.url("https")))
@@ -957,7 +962,8 @@ async def test_https_to_a_plain_peer_is_unreachable(callback: HttpCallback) -> N
 
 
 async def test_a_ca_that_cannot_be_read_is_an_answer(callback: HttpCallback) -> None:
-    callback.set_trust("app", ["-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"])
+    nonsense = "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"
+    callback.set_trust("app", Trust(cas=(nonsense,)))
     async with a_peer(OK, a_server_context(trustme.CA())) as peer:
         assert isinstance(await answer_to(callback, a_push(peer.url("https"))), Unreachable)
 
@@ -965,8 +971,8 @@ async def test_a_ca_that_cannot_be_read_is_an_answer(callback: HttpCallback) -> 
 async def test_no_application_uses_the_connections_of_anothers_trust(
     callback: HttpCallback, authority: trustme.CA, other_authority: trustme.CA
 ) -> None:
-    callback.set_trust("a", [pem(authority)])
-    callback.set_trust("b", [pem(other_authority)])
+    callback.set_trust("a", trusting(authority))
+    callback.set_trust("b", trusting(other_authority))
     async with a_peer(OK, a_server_context(authority)) as peer:
         answers = [
             await answer_to(callback, a_push(peer.url("https"), application_id=application_id))
@@ -978,10 +984,10 @@ async def test_no_application_uses_the_connections_of_anothers_trust(
 
 
 async def test_a_ca_that_is_taken_back_counts_at_once(callback: HttpCallback, authority: trustme.CA) -> None:
-    callback.set_trust("app", [pem(authority)])
+    callback.set_trust("app", trusting(authority))
     async with a_peer(OK, a_server_context(authority)) as peer:
         before = await answer_to(callback, a_push(peer.url("https")))
-        callback.set_trust("app", [])
+        callback.set_trust("app", Trust())
         after = await answer_to(callback, a_push(peer.url("https")))
 
     assert before == TAKEN
@@ -997,11 +1003,11 @@ async def test_a_push_under_way_ends_well_when_the_trust_changes(
         await go_on.wait()
         await OK(peer, writer)
 
-    callback.set_trust("app", [pem(authority)])
+    callback.set_trust("app", trusting(authority))
     async with a_peer(wait_first, a_server_context(authority)) as peer:
         under_way = asyncio.ensure_future(answer_to(callback, a_push(peer.url("https"))))
         await asyncio.wait_for(peer.asked.wait(), PATIENCE_S)
-        callback.set_trust("app", [pem(other_authority)])
+        callback.set_trust("app", trusting(other_authority))
         go_on.set()
 
         assert await under_way == TAKEN
@@ -1011,12 +1017,196 @@ async def test_a_push_under_way_ends_well_when_the_trust_changes(
 async def test_the_lists_of_cas_are_for_the_owners_eyes_only(
     callback: HttpCallback, authority: trustme.CA, tmp_path: Path
 ) -> None:
-    callback.set_trust("app", [pem(authority)])
+    callback.set_trust("app", trusting(authority))
     async with a_peer(OK, a_server_context(authority)) as peer:
         await answer_to(callback, a_push(peer.url("https")))
 
     assert stat.S_IMODE((tmp_path / "trust").stat().st_mode) == 0o700
     assert len(list((tmp_path / "trust").iterdir())) == 1
+
+
+def a_client_certificate(authority: trustme.CA, name: str = "fleetbell.example") -> ClientCertificate:
+    issued = authority.issue_cert(name)
+    return ClientCertificate(
+        application_id="app",
+        subject=name,
+        certificate_pem="".join(pem.bytes().decode() for pem in issued.cert_chain_pems),
+        key_pem=issued.private_key_pem.bytes().decode(),
+        not_after_ms=0,
+        set_at_ms=0,
+    )
+
+
+def a_demanding_context(
+    authority: trustme.CA, clients: trustme.CA, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+) -> ssl.SSLContext:
+    """A server that talks only to those who show a certificate of ``clients``."""
+    context = a_server_context(authority)
+    context.maximum_version = version
+    context.verify_mode = ssl.CERT_REQUIRED
+    clients.configure_trust(context)
+    return context
+
+
+def shown_names(writer: asyncio.StreamWriter) -> list[str]:
+    certificate = writer.get_extra_info("peercert")
+    return [name for _, name in certificate.get("subjectAltName", ())]
+
+
+TLS_VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+
+
+@TLS_VERSIONS
+async def test_the_client_certificate_of_an_application_is_shown_to_a_server_that_asks(
+    callback: HttpCallback, authority: trustme.CA, other_authority: trustme.CA, version: ssl.TLSVersion
+) -> None:
+    shown: list[str] = []
+
+    async def look(peer: Peer, writer: asyncio.StreamWriter) -> None:
+        shown.extend(shown_names(writer))
+        await OK(peer, writer)
+
+    mine = a_client_certificate(other_authority)
+    callback.set_trust("app", trusting(authority, shown=mine))
+    async with a_peer(look, a_demanding_context(authority, other_authority, version)) as peer:
+        answers = [await answer_to(callback, a_push(peer.url("https"))) for _ in range(2)]
+
+    assert answers == [TAKEN, TAKEN]
+    assert shown == ["fleetbell.example"] * 2
+    assert peer.connections == 1
+
+
+async def test_a_client_certificate_is_shown_with_the_chain_behind_it(
+    callback: HttpCallback, authority: trustme.CA
+) -> None:
+    root = trustme.CA()
+    mine = a_client_certificate(root.create_child_ca())  # the server knows the root alone
+    assert mine.certificate_pem.count("BEGIN CERTIFICATE") == 2
+
+    callback.set_trust("app", trusting(authority, shown=mine))
+    async with a_peer(OK, a_demanding_context(authority, root)) as peer:
+        assert await answer_to(callback, a_push(peer.url("https"))) == TAKEN
+
+
+@contextlib.contextmanager
+def a_strict_server(context: ssl.SSLContext) -> Iterator[str]:
+    """A TLS server that says why it refuses a client, which those of asyncio do not; its URL."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # the listening socket is shut
+            while True:
+                connection, _ = listening.accept()
+                tls = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                with contextlib.suppress(OSError):
+                    tls.do_handshake()
+                with socket.socket(fileno=tls.detach()) as rest:  # a reset would overtake what was said
+                    rest.shutdown(socket.SHUT_WR)
+                    while rest.recv(4096):
+                        pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{listening.getsockname()[1]}/"
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@TLS_VERSIONS
+async def test_a_server_that_asks_in_vain_is_told_how_to_set_a_client_certificate(
+    callback: HttpCallback, authority: trustme.CA, version: ssl.TLSVersion
+) -> None:
+    callback.set_trust("app", trusting(authority))
+    with a_strict_server(a_demanding_context(authority, authority, version)) as url:
+        answer = await answer_to(callback, a_push(url))
+
+    assert isinstance(answer, Unreachable)
+    assert answer.trouble is Trouble.TLS
+    assert "asks for a client certificate" in answer.reason or "may ask for" in answer.reason
+
+
+@TLS_VERSIONS
+async def test_a_client_certificate_that_the_server_does_not_accept_is_blamed(
+    callback: HttpCallback, authority: trustme.CA, other_authority: trustme.CA, version: ssl.TLSVersion
+) -> None:
+    callback.set_trust("app", trusting(authority, shown=a_client_certificate(authority)))
+    with a_strict_server(a_demanding_context(authority, other_authority, version)) as url:
+        answer = await answer_to(callback, a_push(url))
+
+    assert isinstance(answer, Unreachable)
+    assert answer.trouble is Trouble.TLS
+    assert "does not accept this application's client certificate" in answer.reason
+
+
+async def test_no_application_shows_the_client_certificate_of_another(
+    callback: HttpCallback, authority: trustme.CA, other_authority: trustme.CA
+) -> None:
+    for name in ("a", "b"):
+        shown = a_client_certificate(other_authority, f"{name}.example")
+        callback.set_trust(name, trusting(authority, shown=shown))
+    callback.set_trust("c", trusting(authority))
+    names: list[str] = []
+
+    async def look(peer: Peer, writer: asyncio.StreamWriter) -> None:
+        names.extend(shown_names(writer))
+        await OK(peer, writer)
+
+    async with a_peer(look, a_demanding_context(authority, other_authority)) as peer:
+        answers = [
+            await answer_to(callback, a_push(peer.url("https"), application_id=application_id))
+            for application_id in ("a", "b", "c", "a")
+        ]
+
+    assert [type(answer) for answer in answers] == [Accepted, Accepted, Unreachable, Accepted]
+    assert names == ["a.example", "b.example", "a.example"]
+
+
+async def test_a_client_certificate_is_replaced_and_taken_back_at_once(
+    callback: HttpCallback, authority: trustme.CA
+) -> None:
+    names: list[str] = []
+
+    async def look(peer: Peer, writer: asyncio.StreamWriter) -> None:
+        names.extend(shown_names(writer))
+        await OK(peer, writer)
+
+    async with a_peer(look, a_demanding_context(authority, authority)) as peer:
+        for name in ("former.example", "later.example"):
+            callback.set_trust("app", trusting(authority, shown=a_client_certificate(authority, name)))
+            assert await answer_to(callback, a_push(peer.url("https"))) == TAKEN
+        callback.set_trust("app", trusting(authority))
+        assert isinstance(await answer_to(callback, a_push(peer.url("https"))), Unreachable)
+
+    assert names == ["former.example", "later.example"]
+
+
+async def test_a_client_certificate_that_cannot_be_used_is_an_answer(
+    callback: HttpCallback, authority: trustme.CA
+) -> None:
+    mine, anothers = a_client_certificate(authority), a_client_certificate(authority)
+    callback.set_trust("app", trusting(authority, shown=replace(mine, key_pem=anothers.key_pem)))
+    async with a_peer(OK, a_demanding_context(authority, authority)) as peer:
+        answer = await answer_to(callback, a_push(peer.url("https")))
+
+    assert isinstance(answer, Unreachable)
+    assert answer.trouble is Trouble.TLS
+    assert "cannot be used: set another with `fleetbell app client-certificate set`" in answer.reason
+
+
+def everything_in(folder: Path) -> str:
+    return "".join(file.read_text() for file in folder.rglob("*") if file.is_file())
+
+
+async def test_the_key_of_a_client_certificate_is_written_nowhere(
+    callback: HttpCallback, authority: trustme.CA, tmp_path: Path
+) -> None:
+    callback.set_trust("app", trusting(authority, shown=a_client_certificate(authority)))
+    async with a_peer(OK, a_demanding_context(authority, authority)) as peer:
+        assert await answer_to(callback, a_push(peer.url("https"))) == TAKEN
+
+    assert "PRIVATE KEY" not in everything_in(tmp_path)
 
 
 def open_sockets() -> dict[int, str]:
@@ -1081,7 +1271,7 @@ async def test_pushes_to_one_host_share_a_connection_over_http2_also_when_it_is_
     callback: HttpCallback,
 ) -> None:
     with sink.running(http2=True, log=True, keepalive_requests=40) as target:
-        callback.set_trust("app", [target.ca_pem])
+        callback.set_trust("app", Trust(cas=(target.ca_pem,)))
         push = a_push(target.url)
         first = await answer_to(callback, push)
         answers = await asyncio.gather(*(answer_to(callback, push) for _ in range(39)))
@@ -1096,7 +1286,7 @@ async def test_pushes_to_one_host_share_a_connection_over_http2_also_when_it_is_
 @pytest.mark.usefixtures("nginx")
 async def test_no_application_uses_the_http2_connection_of_anothers_trust(callback: HttpCallback) -> None:
     with sink.running(http2=True) as target:
-        callback.set_trust("a", [target.ca_pem])
+        callback.set_trust("a", Trust(cas=(target.ca_pem,)))
         trusting = await answer_to(callback, a_push(target.url, application_id="a"))
         other = await answer_to(callback, a_push(target.url, application_id="b"))
 

@@ -257,6 +257,22 @@ def test_cas_are_added_listed_and_removed(shell: Shell, tmp_path: Path) -> None:
     assert shell.json("app ca list", application_id) == []
 
 
+def test_a_client_certificate_is_set_shown_and_removed(shell: Shell, tmp_path: Path) -> None:
+    application_id = shell.json("app create", "Meters")["application"]["application_id"]
+    issued = trustme.CA().issue_cert("fleetbell.example")
+    both, key = tmp_path / "both.pem", tmp_path / "key.pem"
+    issued.private_key_and_cert_chain_pem.write_to_path(str(both))
+    issued.private_key_pem.write_to_path(str(key))
+
+    assert "no client certificate" in shell("app client-certificate show", application_id, code=1)
+    one_file = shell.json("app client-certificate set", application_id, str(both), str(both))
+    two_files = shell.json("app client-certificate set", application_id, str(both), str(key))
+    assert one_file["certificate"] == two_files["certificate"]
+    assert "days left" in shell("app client-certificate show", application_id)
+    shell("app client-certificate remove", application_id)
+    assert "no client certificate" in shell("app client-certificate show", application_id, code=1)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -100,6 +100,37 @@ async def test_what_is_no_ca_is_refused(door: Door, application_id: str, pem: by
     assert "PEM" in refused(await door.post(f"/applications/{application_id}/cas", content=pem), 400)
 
 
+async def test_a_client_certificate_is_set_shown_without_its_key_and_removed(
+    door: Door, application_id: str
+) -> None:
+    issued = trustme.CA().issue_cert("fleetbell.example")
+    certificate = b"".join(pem.bytes() for pem in issued.cert_chain_pems).decode()
+    key = issued.private_key_pem.bytes().decode()
+    path = f"/applications/{application_id}/client-certificate"
+    refused(await door.get(path), 404)
+    kept = fit(await door.put(path, json={"certificate": certificate, "key": key}))
+    shown = await door.get(path)
+    removed = await door.delete(path)
+
+    assert fit(shown) == kept
+    assert kept["certificate"].strip() == certificate.strip()
+    assert "PRIVATE" not in shown.text
+    assert removed.status_code == 204
+    refused(await door.get(path), 404)
+    refused(await door.delete(path), 404)
+
+
+async def test_a_client_certificate_with_anothers_key_is_refused(door: Door, application_id: str) -> None:
+    mine, anothers = (trustme.CA().issue_cert("fleetbell.example") for _ in range(2))
+    wanted = {
+        "certificate": mine.cert_chain_pems[0].bytes().decode(),
+        "key": anothers.private_key_pem.bytes().decode(),
+    }
+
+    path = f"/applications/{application_id}/client-certificate"
+    assert "not the one of the certificate" in refused(await door.put(path, json=wanted), 400)
+
+
 async def test_a_package_is_streamed_in_and_listed(door: Door, application_id: str) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(4):

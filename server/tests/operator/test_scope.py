@@ -44,6 +44,8 @@ async def ids(
     """What application ``meters`` owns, by the names of the parts of paths."""
     pem = trustme.CA().cert_pem.bytes().decode()
     [ca] = await platform.applications.add_ca(application_id, pem)
+    shown = trustme.CA().issue_cert("fleetbell.example").private_key_and_cert_chain_pem.bytes().decode()
+    await platform.applications.set_client_certificate(application_id, shown, shown)
     task = await door.post(
         f"/applications/{application_id}/tasks", json={"file_id": file_id, "device_ids": [device_id]}
     )
@@ -69,7 +71,8 @@ async def stranger(both: Doors, platform: Platform) -> AsyncIterator[httpx2.Asyn
 
 async def everything(door: httpx2.AsyncClient) -> list[str]:
     """All that can be listed and shown of what ``meters`` owns."""
-    paths = ("/applications", "/devices", "/packages", "/tasks", "/applications/meters/cas")
+    owned = ("/applications/meters/cas", "/applications/meters/client-certificate")
+    paths = ("/applications", "/devices", "/packages", "/tasks", *owned)
     tokens = (await door.get("/tokens")).json()["items"]
     return [*[(await door.get(path)).text for path in paths], *[token["token_id"] for token in tokens]]
 

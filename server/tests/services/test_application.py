@@ -1,10 +1,21 @@
-"""Applications, their secrets and their CAs."""
+"""Applications, their secrets and their certificates."""
 
 import datetime
+from typing import Any
 
 import pytest
 import trustme
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fleetbell.domain.application import digest
 from fleetbell.errors import (
@@ -210,3 +221,156 @@ async def test_a_ca_is_removed_by_its_own_application_only(house: House) -> None
 
     assert house.applications.cas("app-1") == ()
     assert house.trust_changes == ["app-1", "app-1"]
+
+
+def a_key(kind: str = "ec") -> CertificateIssuerPrivateKeyTypes:
+    if kind == "ec":
+        return ec.generate_private_key(ec.SECP256R1())
+    if kind == "ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
+    return rsa.generate_private_key(65537, int(kind))
+
+
+def key_text(key: CertificateIssuerPrivateKeyTypes, password: bytes | None = None) -> str:
+    locked = BestAvailableEncryption(password) if password else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked).decode()
+
+
+def a_certificate(
+    key: CertificateIssuerPrivateKeyTypes,
+    *,
+    at_ms: int,
+    begins_day: int = -1,
+    ends_day: int = 90,
+    use: x509.ObjectIdentifier | None = None,
+    issuer: str = "Some CA",
+    subject: str = "Fleetbell",
+) -> str:
+    """A certificate for ``key`` in PEM, signed by nobody in particular; days are counted from ``at_ms``."""
+    now = datetime.datetime.fromtimestamp(at_ms // 1000, datetime.UTC)
+    signer = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(now + datetime.timedelta(days=begins_day))
+        .not_valid_after(now + datetime.timedelta(days=ends_day))
+    )
+    if use is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+    return builder.sign(signer, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+@pytest.mark.parametrize("kind", ["ec", "ed25519", "2048"])
+async def test_a_client_certificate_is_kept_with_its_key_and_its_end(house: House, kind: str) -> None:
+    await house.application()
+    key = a_key(kind)
+    pem = a_certificate(key, at_ms=house.clock.now_ms(), use=ExtendedKeyUsageOID.CLIENT_AUTH)
+
+    kept = await house.applications.set_client_certificate("app-1", pem, key_text(key))
+
+    assert house.applications.client_certificate("app-1") == kept
+    assert kept.subject == "CN=Fleetbell"
+    assert kept.certificate_pem == pem
+    assert kept.key_pem == key_text(key)
+    assert kept.not_after_ms == house.clock.now_ms() // 1000 * 1000 + 90 * 86_400_000
+    assert house.trust_changes == ["app-1"]
+    assert "PRIVATE" not in repr(kept)
+
+
+@pytest.mark.parametrize("key_first", [True, False])
+async def test_a_client_certificate_comes_with_its_chain_and_may_share_its_text_with_the_key(
+    house: House, key_first: bool
+) -> None:
+    await house.application()
+    key, now_ms = a_key(), house.clock.now_ms()
+    leaf = a_certificate(key, at_ms=now_ms, issuer="Intermediate")
+    between = a_certificate(a_key(), at_ms=now_ms, subject="Intermediate", issuer="Root")
+    text = key_text(key) + leaf + between if key_first else leaf + between + key_text(key)
+
+    kept = await house.applications.set_client_certificate("app-1", text, text)
+
+    assert kept.certificate_pem == leaf + between
+    assert kept.key_pem == key_text(key)
+
+
+async def test_a_client_certificate_takes_the_place_of_the_former_and_goes(house: House) -> None:
+    await house.application()
+    for subject in ("Former", "Later"):
+        pem = a_certificate(key := a_key(), at_ms=house.clock.now_ms(), subject=subject)
+        await house.applications.set_client_certificate("app-1", pem, key_text(key))
+
+    assert house.applications.client_certificate("app-1").subject == "CN=Later"
+    await house.applications.remove_client_certificate("app-1")
+    with pytest.raises(CertificateUnknown, match="client-certificate set"):
+        house.applications.client_certificate("app-1")
+    with pytest.raises(CertificateUnknown):
+        await house.applications.remove_client_certificate("app-1")
+    assert house.trust_changes == ["app-1"] * 3
+
+
+async def test_a_client_certificate_needs_an_application(house: House) -> None:
+    pem = a_certificate(key := a_key(), at_ms=house.clock.now_ms())
+
+    with pytest.raises(ApplicationUnknown):
+        await house.applications.set_client_certificate("app-1", pem, key_text(key))
+    with pytest.raises(ApplicationUnknown):
+        house.applications.client_certificate("app-1")
+    with pytest.raises(ApplicationUnknown):
+        await house.applications.remove_client_certificate("app-1")
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        ({"ends_day": 0, "begins_day": -9}, "expired at"),
+        ({"begins_day": 1}, "is valid only from"),
+        ({"use": ExtendedKeyUsageOID.SERVER_AUTH}, "is not for clients"),
+    ],
+)
+async def test_a_client_certificate_that_no_server_would_accept_is_refused(
+    house: House, made: dict[str, Any], sentence: str
+) -> None:
+    await house.application()
+    pem = a_certificate(key := a_key(), at_ms=house.clock.now_ms(), **made)
+
+    with pytest.raises(CertificateInvalid, match=sentence):
+        await house.applications.set_client_certificate("app-1", pem, key_text(key))
+    assert house.trust_changes == []
+
+
+@pytest.mark.parametrize(
+    ("key_text", "sentence"),
+    [
+        (key_text(a_key()), "not the one of the certificate"),
+        (key_text(a_key(), b"a password"), "locked with a password"),
+        (key_text(a_key("1024")), "too weak"),
+        ("", "no readable private key"),
+        ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "no readable private key"),
+        ("x" * 300_000, "no readable private key"),
+    ],
+    ids=["anothers", "locked", "weak", "empty", "damaged", "endless"],  # keys are new in each process
+)
+async def test_a_key_that_does_not_open_its_certificate_is_refused(
+    house: House, key_text: str, sentence: str
+) -> None:
+    await house.application()
+    pem = a_certificate(a_key(), at_ms=house.clock.now_ms())
+
+    with pytest.raises(CertificateInvalid, match=sentence):
+        await house.applications.set_client_certificate("app-1", pem, key_text)
+
+
+async def test_a_chain_in_another_order_is_refused(house: House) -> None:
+    await house.application()
+    key, now_ms = a_key(), house.clock.now_ms()
+    pems = [
+        a_certificate(key, at_ms=now_ms, issuer="Intermediate"),
+        a_certificate(a_key(), at_ms=now_ms, subject="Root", issuer="Root"),
+        a_certificate(a_key(), at_ms=now_ms, subject="Intermediate", issuer="Root"),
+    ]
+
+    with pytest.raises(CertificateInvalid, match="'CN=Root' did not issue the one before it"):
+        await house.applications.set_client_certificate("app-1", "".join(pems), key_text(key))

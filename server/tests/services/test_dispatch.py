@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import Webhook
 
 from fleetbell.adapters.memory.store import MemoryStore
 from fleetbell.adapters.sqlite.store import SqliteStore
-from fleetbell.domain.application import Rotating
+from fleetbell.domain.application import Rotating, Trust
 from fleetbell.domain.delivery import Accepted, Answer, Gone, Head, Refused, Schedule, Unreachable
 from fleetbell.errors import StorageFull
 from fleetbell.ports.callback import Push, Trace
@@ -77,7 +77,7 @@ class ScriptedCallback:
             asyncio.get_running_loop().call_soon(answered, answer, Trace())
         self._changed()
 
-    def set_trust(self, application_id: str, pems: Sequence[str]) -> None:
+    def set_trust(self, application_id: str, trust: Trust) -> None:
         """Nothing is trusted here, and nothing connects."""
 
     async def close(self) -> None:

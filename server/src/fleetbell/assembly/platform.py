@@ -18,6 +18,7 @@ from fleetbell.adapters.sqlite.migrate import SchemaRefused
 from fleetbell.adapters.sqlite.store import DatabaseUnusable, SqliteStore
 from fleetbell.clock import SystemClock
 from fleetbell.config import Settings
+from fleetbell.domain.application import Trust
 from fleetbell.domain.delivery import Schedule
 from fleetbell.domain.egress import Egress
 from fleetbell.northbound.app import app as northbound_app
@@ -104,7 +105,10 @@ def _platform(
     take, handed = dispatcher.take, dispatcher.handed
 
     def trust(application_id: str) -> None:
-        callback.set_trust(application_id, [ca.pem for ca in store.reading.callback_cas(application_id)])
+        reading = store.reading
+        cas = tuple(ca.pem for ca in reading.callback_cas(application_id))
+        shown = reading.client_certificate(application_id)
+        callback.set_trust(application_id, Trust(cas=cas, client_certificate=shown))
 
     for application in store.reading.applications():
         trust(application.application_id)

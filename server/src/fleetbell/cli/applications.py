@@ -1,4 +1,4 @@
-"""``fleetbell app``: applications, their secrets and the CAs of their callback servers."""
+"""``fleetbell app``: applications, their secrets, and the certificates between them and the platform."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from cyclopts import App, Parameter
 
 from fleetbell.cli.door import operator
 from fleetbell.cli.place import HERE, PLAIN, Place
-from fleetbell.cli.terminal import Failed, ago, print_facts, print_json, print_table, remark, say
+from fleetbell.cli.terminal import Failed, ago, print_facts, print_json, print_table, remark, say, until
 from fleetbell.operator.views import (
     ApplicationView,
     CaView,
+    ClientCertificateToSet,
+    ClientCertificateView,
     CreatedApplication,
     Items,
     NewApplication,
@@ -22,11 +24,17 @@ from fleetbell.operator.views import (
     SecretKind,
 )
 
-app = App(name="app", help="Applications, their secrets and their CAs.", default_parameter=PLAIN)
+app = App(name="app", help="Applications, their secrets and their certificates.", default_parameter=PLAIN)
 ca = App(
     name="ca", help="CAs that an application's callback servers are trusted by.", default_parameter=PLAIN
 )
 app.command(ca)
+client_certificate = App(
+    name="client-certificate",
+    help="The certificate that is shown to an application's callback servers when they ask for one.",
+    default_parameter=PLAIN,
+)
+app.command(client_certificate)
 
 DAY_S = 86_400
 
@@ -238,6 +246,76 @@ async def remove(application_id: str, ca_id: str, *, place: Place = HERE) -> Non
     """
     async with operator(place.settings().settings) as door:
         await door.delete(f"/applications/{application_id}/cas/{ca_id}")
+
+
+@client_certificate.command(name="set")
+async def set_(
+    application_id: str, file: Path, key: Path, *, json: bool = False, place: Place = HERE
+) -> None:
+    """Show this certificate from now on, in place of the former.
+
+    Parameters
+    ----------
+    application_id: str
+        The application.
+    file: Path
+        The PEM file with the certificate, then the CAs between it and its root; - reads standard input.
+    key: Path
+        The PEM file with its private key, without a password; may be the same file.
+    json: bool
+        One JSON object instead of lines.
+    """
+    certificate = _read(file)
+    wanted = ClientCertificateToSet(certificate=certificate, key=certificate if key == file else _read(key))
+    async with operator(place.settings().settings) as door:
+        kept = await door.put(_shown_path(application_id), ClientCertificateView, wanted)
+    _print_client_certificate(kept, json=json)
+
+
+@client_certificate.command(name="show")
+async def show_client_certificate(application_id: str, *, json: bool = False, place: Place = HERE) -> None:
+    """Show an application's client certificate, and when it ends.
+
+    Parameters
+    ----------
+    application_id: str
+        The application.
+    json: bool
+        One JSON object instead of lines.
+    """
+    async with operator(place.settings().settings) as door:
+        found = await door.get(_shown_path(application_id), ClientCertificateView)
+    _print_client_certificate(found, json=json)
+
+
+@client_certificate.command(name="remove")
+async def remove_client_certificate(application_id: str, *, place: Place = HERE) -> None:
+    """Show no certificate any more.
+
+    Parameters
+    ----------
+    application_id: str
+        The application.
+    """
+    async with operator(place.settings().settings) as door:
+        await door.delete(_shown_path(application_id))
+
+
+def _shown_path(application_id: str) -> str:
+    return f"/applications/{application_id}/client-certificate"
+
+
+def _print_client_certificate(found: ClientCertificateView, *, json: bool) -> None:
+    if json:
+        print_json(found)
+        return
+    print_facts(
+        (
+            ("subject", found.subject),
+            ("ends", until(found.not_after_ms)),
+            ("set", ago(found.set_at_ms)),
+        )
+    )
 
 
 def _read(file: Path) -> str:

@@ -49,6 +49,12 @@ class Operator:
         content = body.encode() if isinstance(body, str) else msgspec.json.encode(body)
         return msgspec.json.decode(await self._sent("POST", path, content=content), type=kind)
 
+    async def put(self, path: str, kind: type[T], body: object) -> T:
+        """What came of ``body`` in place of what was there."""
+        return msgspec.json.decode(
+            await self._sent("PUT", path, content=msgspec.json.encode(body)), type=kind
+        )
+
     async def upload(self, path: str, kind: type[T], file: Path, query: Query) -> T:
         """What came of a file, which is never held in memory."""
         content = _chunks(file)

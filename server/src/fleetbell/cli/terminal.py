@@ -7,10 +7,13 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
 
 import msgspec
 from rich.console import Console
+
+from fleetbell.domain.certificate import days_left
 
 
 class Failed(Exception):
@@ -101,6 +104,13 @@ def counted(number: int, thing: str) -> str:
     ('1 device', '200 devices')
     """
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def until(at_ms: int) -> str:
+    """A date, and how many days it is to it, in words."""
+    day = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    left = days_left(at_ms, at_ms=time.time_ns() // 1_000_000)
+    return f"{day} (it is over)" if left < 0 else f"{day} ({left} days left)"
 
 
 def ago(at_ms: int | None) -> str:

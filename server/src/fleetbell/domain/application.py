@@ -71,6 +71,26 @@ class CallbackCa:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCertificate:
+    """What the platform shows to an application's callback servers that ask who it is (mutual TLS)."""
+
+    application_id: str
+    subject: str
+    certificate_pem: str  # the certificate, followed by the CAs between it and its root
+    key_pem: str = field(repr=False)  # its private key, without a password
+    not_after_ms: int
+    set_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Whom the platform believes at an application's callback servers, and what it shows to them."""
+
+    cas: tuple[str, ...] = ()  # PEM; they count beside the system's
+    client_certificate: ClientCertificate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
     """An access or refresh token, as stored: only its digest."""
 

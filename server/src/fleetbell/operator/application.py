@@ -1,4 +1,4 @@
-"""Applications, their secrets and the CAs of their callback servers."""
+"""Applications, their secrets, and the certificates between them and the platform."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from fleetbell.operator.operation import Call, Table, whole_body
 from fleetbell.operator.views import (
     ApplicationView,
     CaView,
+    ClientCertificateToSet,
+    ClientCertificateView,
     CreatedApplication,
     Items,
     NewApplication,
@@ -93,3 +95,21 @@ def declare(table: Table, services: Services) -> None:
     async def remove_ca(call: Call) -> None:
         """Trust a CA no longer."""
         await applications.remove_ca(call.part("application_id"), call.part("ca_id"))
+
+    @table.put("/applications/{application_id}/client-certificate", refusals=(CertificateInvalid,))
+    async def set_client_certificate(call: Call, body: ClientCertificateToSet) -> ClientCertificateView:
+        """Show this certificate from now on to callback servers that ask for one, in place of the former."""
+        kept = await applications.set_client_certificate(
+            call.part("application_id"), body.certificate, body.key
+        )
+        return ClientCertificateView.of(kept)
+
+    @table.get("/applications/{application_id}/client-certificate", refusals=(CertificateUnknown,))
+    async def client_certificate(call: Call) -> ClientCertificateView:
+        """Show the client certificate and when it ends; never its key."""
+        return ClientCertificateView.of(applications.client_certificate(call.part("application_id")))
+
+    @table.delete("/applications/{application_id}/client-certificate", refusals=(CertificateUnknown,))
+    async def remove_client_certificate(call: Call) -> None:
+        """Show no certificate any more."""
+        await applications.remove_client_certificate(call.part("application_id"))

@@ -7,7 +7,7 @@ from typing import Final, Generic, Literal, TypeVar
 
 import msgspec
 
-from fleetbell.domain.application import Application, CallbackCa
+from fleetbell.domain.application import Application, CallbackCa, ClientCertificate
 from fleetbell.domain.device import Device
 from fleetbell.domain.package import Package
 from fleetbell.domain.subtask import Attempt, SubTask, UpgradeKind
@@ -158,6 +158,31 @@ class CaView(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, ca: CallbackCa) -> CaView:
         return cls(
             ca_id=ca.ca_id, subject=ca.subject, not_after_ms=ca.not_after_ms, added_at_ms=ca.added_at_ms
+        )
+
+
+class ClientCertificateToSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A certificate, with the CAs between it and its root behind it, and its key; all in PEM."""
+
+    certificate: str
+    key: str
+
+
+class ClientCertificateView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown of a client certificate; never its key."""
+
+    subject: str
+    certificate: str
+    not_after_ms: int
+    set_at_ms: int
+
+    @classmethod
+    def of(cls, certificate: ClientCertificate) -> ClientCertificateView:
+        return cls(
+            subject=certificate.subject,
+            certificate=certificate.certificate_pem,
+            not_after_ms=certificate.not_after_ms,
+            set_at_ms=certificate.set_at_ms,
         )
 
 

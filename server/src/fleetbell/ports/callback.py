@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
+from fleetbell.domain.application import Trust
 from fleetbell.domain.delivery import Answer
 
 
@@ -41,8 +42,8 @@ class Callback(Protocol):
         """
         ...
 
-    def set_trust(self, application_id: str, pems: Sequence[str]) -> None:
-        """From now on these CAs, beside the system's, are trusted for this application."""
+    def set_trust(self, application_id: str, trust: Trust) -> None:
+        """From now on this counts for POSTs to this application's endpoints."""
         ...
 
     async def close(self) -> None:

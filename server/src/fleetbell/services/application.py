@@ -1,4 +1,4 @@
-"""Applications: made, listed, given new secrets, and the CAs their callback servers are trusted by."""
+"""Applications: made, listed, given new secrets, and the certificates between them and the platform."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from fleetbell.clock import Clock
-from fleetbell.domain.application import Application, CallbackCa, Rotating, digest
+from fleetbell.domain.application import Application, CallbackCa, ClientCertificate, Rotating, digest
 from fleetbell.errors import ApplicationUnknown, CertificateInvalid, CertificateUnknown, InputInvalid
 from fleetbell.ids import new_id, new_token
 from fleetbell.ports.store import Store, Transaction
+from fleetbell.services.certificate import read_cas, read_client_certificate
 from fleetbell_sdk.signature import new_secret
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DEFAULT_TENANT = "default"  # means "the only application" at the device door
-_PEM_LENGTH_MOST = 256 * 1024
 _SIGNING_BYTES = 32
 
 
@@ -35,8 +32,8 @@ class NewApplication:
 
 
 class Applications:
-    """The use cases around applications. ``trust_changed`` is told whose CAs have changed, and
-    ``signing_changed`` whose signing secret.
+    """The use cases around applications. ``trust_changed`` is told whose CAs or client certificate
+    changed, and ``signing_changed`` whose signing secret.
     """
 
     def __init__(
@@ -145,7 +142,7 @@ class Applications:
             CertificateInvalid: unreadable, no CA, expired, or in the list already.
         """
         at_ms = self._clock.now_ms()
-        added = _read_cas(application_id, pem_text, at_ms=at_ms)
+        added = read_cas(application_id, pem_text, at_ms=at_ms)
 
         def add(tx: Transaction) -> None:
             _known(tx.application(application_id), application_id)
@@ -180,6 +177,42 @@ class Applications:
         await self._store.write(remove)
         self._trust_changed(application_id)
 
+    async def set_client_certificate(
+        self, application_id: str, certificate_pem: str, key_pem: str
+    ) -> ClientCertificate:
+        """What is shown from now on to callback servers that ask for a certificate, in place of the former.
+
+        Raises:
+            CertificateInvalid: unreadable, out of date, not for clients, or with another's key.
+        """
+        certificate = read_client_certificate(
+            application_id, certificate_pem, key_pem, at_ms=self._clock.now_ms()
+        )
+
+        def keep(tx: Transaction) -> None:
+            _known(tx.application(application_id), application_id)
+            tx.set_client_certificate(certificate)
+
+        await self._store.write(keep)
+        self._trust_changed(application_id)
+        return certificate
+
+    def client_certificate(self, application_id: str) -> ClientCertificate:
+        """Raises CertificateUnknown when it has none."""
+        self.get(application_id)
+        return _shown(self._store.reading.client_certificate(application_id), application_id)
+
+    async def remove_client_certificate(self, application_id: str) -> None:
+        """Show none from now on. Raises CertificateUnknown when it has none."""
+
+        def remove(tx: Transaction) -> None:
+            _known(tx.application(application_id), application_id)
+            _shown(tx.client_certificate(application_id), application_id)
+            tx.delete_client_certificate(application_id)
+
+        await self._store.write(remove)
+        self._trust_changed(application_id)
+
     def _until_ms(self, overlap_s: int) -> int:
         if overlap_s < 0:
             raise InputInvalid(f"the overlap must be 0 s or longer, not {overlap_s}")
@@ -194,6 +227,15 @@ def _known(application: Application | None, application_id: str) -> Application:
     if application is None:
         raise ApplicationUnknown(f"there is no application {application_id!r}; list the applications first")
     return application
+
+
+def _shown(certificate: ClientCertificate | None, application_id: str) -> ClientCertificate:
+    if certificate is None:
+        raise CertificateUnknown(
+            f"application {application_id} has no client certificate; "
+            "give it one with: fleetbell app client-certificate set"
+        )
+    return certificate
 
 
 def _checked_id(application_id: str | None) -> str:
@@ -229,46 +271,3 @@ def _checked_allowance(calls_per_window: int | None) -> int | None:
     if calls_per_window is not None and calls_per_window < 1:
         raise InputInvalid(f"an application is allowed 1 call or more in a window, not {calls_per_window}")
     return calls_per_window
-
-
-def _read_cas(application_id: str, pem_text: str, *, at_ms: int) -> tuple[CallbackCa, ...]:
-    if len(pem_text) > _PEM_LENGTH_MOST:
-        raise CertificateInvalid(
-            f"the text is longer than {_PEM_LENGTH_MOST} characters; send the CAs one by one"
-        )
-    try:
-        certificates = x509.load_pem_x509_certificates(pem_text.encode())
-    except ValueError as error:
-        raise CertificateInvalid(
-            "the text holds no readable certificate; send PEM, which begins with -----BEGIN CERTIFICATE-----"
-        ) from error
-    return tuple(_ca(application_id, certificate, at_ms=at_ms) for certificate in certificates)
-
-
-def _ca(application_id: str, certificate: x509.Certificate, *, at_ms: int) -> CallbackCa:
-    subject = certificate.subject.rfc4514_string()
-    not_after_ms = round(certificate.not_valid_after_utc.timestamp() * 1000)
-    if not _is_ca(certificate):
-        raise CertificateInvalid(
-            f"the certificate {subject!r} is no CA; send the CA that issued the callback server's certificate"
-        )
-    if not_after_ms <= at_ms:
-        raise CertificateInvalid(
-            f"the CA {subject!r} expired at {certificate.not_valid_after_utc.isoformat()}; send its successor"
-        )
-    return CallbackCa(
-        ca_id=new_id("ca"),
-        application_id=application_id,
-        subject=subject,
-        pem=certificate.public_bytes(Encoding.PEM).decode(),
-        not_after_ms=not_after_ms,
-        added_at_ms=at_ms,
-    )
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    """Whether its basic constraints say so. What cannot be read, or says nothing, is no CA."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return False

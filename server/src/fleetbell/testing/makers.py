@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fleetbell.domain.application import Application, CallbackCa, Rotating, Token, digest
+from fleetbell.domain.application import Application, CallbackCa, ClientCertificate, Rotating, Token, digest
 from fleetbell.domain.delivery import Head
 from fleetbell.domain.device import Device, Product
 from fleetbell.domain.group import Group
@@ -60,6 +60,24 @@ def a_ca(ca_id: str = "ca-1", *, application_id: str = "app-1", pem: str = "no c
         pem=pem,
         not_after_ms=START_MS + 86_400_000,
         added_at_ms=START_MS,
+    )
+
+
+def a_client_certificate(
+    application_id: str = "app-1",
+    *,
+    subject: str = "CN=Fleetbell",
+    certificate_pem: str = "no certificate",
+    key_pem: str = "no key",
+) -> ClientCertificate:
+    """A client certificate as stored; its texts are none unless given."""
+    return ClientCertificate(
+        application_id=application_id,
+        subject=subject,
+        certificate_pem=certificate_pem,
+        key_pem=key_pem,
+        not_after_ms=START_MS + 86_400_000,
+        set_at_ms=START_MS,
     )
 
 

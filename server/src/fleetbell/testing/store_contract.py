@@ -14,7 +14,7 @@ from functools import partial
 import msgspec
 import pytest
 
-from fleetbell.domain.application import CallbackCa, Rotating, digest
+from fleetbell.domain.application import CallbackCa, ClientCertificate, Rotating, digest
 from fleetbell.domain.delivery import DELIVERED, Again, Dead, DeadReason, Head, Settlement, Verdict
 from fleetbell.domain.device import Device, Product
 from fleetbell.domain.group import Group
@@ -42,6 +42,7 @@ from fleetbell.testing.makers import (
     STATE_CHANGE,
     URL,
     a_ca,
+    a_client_certificate,
     a_device,
     a_group,
     a_notification,
@@ -335,6 +336,7 @@ class ApplicationsContract:
             for app in ("app-1", "app-2"):
                 tx.add_application(an_application(app))
                 tx.add_callback_ca(a_ca(f"ca of {app}", application_id=app))
+                tx.set_client_certificate(a_client_certificate(app))
                 tx.add_tokens([a_token(f"token of {app}", application_id=app)])
                 tx.add_api_token(an_api_token(f"tok of {app}", application_id=app))
                 tx.add_subscription(a_subscription(application_id=app))
@@ -346,6 +348,8 @@ class ApplicationsContract:
         reading = store.reading
         assert [one.application_id for one in reading.applications()] == ["app-2"]
         assert [ca.application_id for ca in reading.callback_cas()] == ["app-2"]
+        assert reading.client_certificate("app-1") is None
+        assert reading.client_certificate("app-2") is not None
         assert reading.token(digest("token of app-1")) is None
         assert reading.token(digest("token of app-2")) is not None
         assert [token.application_id for token in reading.api_tokens()] == ["app-2"]
@@ -384,6 +388,19 @@ class ApplicationsContract:
         assert store.reading.callback_cas("app-1") == (first, third)
         await store.write(lambda tx: tx.delete_callback_ca("b"))
         assert store.reading.callback_cas() == (second, third)
+
+    async def test_an_application_has_one_client_certificate_at_most(self, store: Store) -> None:
+        former, foreign = a_client_certificate(), a_client_certificate("app-2")
+        later = a_client_certificate(subject=ODD_TEXT, certificate_pem=ODD_TEXT, key_pem=ODD_TEXT)
+
+        for certificate in (former, foreign, later):
+            await store.write(partial(_set_client_certificate, certificate))
+
+        assert store.reading.client_certificate("app-1") == later
+        assert store.reading.client_certificate("app-2") == foreign
+        await store.write(lambda tx: tx.delete_client_certificate("app-1"))
+        assert store.reading.client_certificate("app-1") is None
+        assert store.reading.client_certificate("app-2") == foreign
 
     async def test_tokens_are_kept_until_they_are_deleted(self, store: Store) -> None:
         access, refresh = a_token("a"), a_token("r", access=False, expires_at_ms=START_MS)
@@ -1675,6 +1692,10 @@ def _add_ca(ca: CallbackCa, tx: Transaction) -> None:
     tx.add_callback_ca(ca)
 
 
+def _set_client_certificate(certificate: ClientCertificate, tx: Transaction) -> None:
+    tx.set_client_certificate(certificate)
+
+
 async def _busy_store(store: Store) -> list[Attempt]:
     """A store with something of everything; the attempts of its task."""
     await furnish(store, "dev-1")
@@ -1682,6 +1703,7 @@ async def _busy_store(store: Store) -> list[Attempt]:
 
     def work(tx: Transaction) -> None:
         tx.add_callback_ca(a_ca())
+        tx.set_client_certificate(a_client_certificate())
         tx.add_tokens([a_token()])
         tx.add_package(a_package())
         tx.add_group(a_group())
@@ -1697,6 +1719,7 @@ def _change_everything(tx: Transaction, attempt: Attempt) -> None:
     """Change everything that :func:`_all_of` shows of a busy store."""
     tx.save_application(an_application(name="changed"))
     tx.delete_callback_ca("ca-1")
+    tx.delete_client_certificate("app-1")
     tx.delete_token(a_token().token_digest)
     tx.save_device(a_device(name="changed"))
     tx.delete_package("pkg-1")
@@ -1717,6 +1740,7 @@ def _all_of(store: Store) -> list[object]:
     return [
         reading.applications(),
         reading.callback_cas(),
+        reading.client_certificate("app-1"),
         reading.token(a_token().token_digest),
         reading.devices(None, ALL),
         reading.packages(None, ALL),

@@ -9,23 +9,26 @@ line of an answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from fleetbell.adapters.callback_http.multi import Limits, Multi
 from fleetbell.adapters.callback_http.trust import system_ca_file, trust_file
+from fleetbell.domain.application import ClientCertificate, Trust
 from fleetbell.domain.delivery import Answer
 from fleetbell.domain.egress import Egress
 from fleetbell.ports.callback import Push, Trace
 
 __all__ = ["HttpCallback", "Limits"]
 
+_SYSTEMS = Trust()  # the system's CAs, and nothing to show
+
 
 class HttpCallback:
     """The port ``Callback`` over HTTP. Made, used and closed inside one running event loop.
 
-    Applications without CAs of their own share connections. An application that has some gets its own
-    connections and its own list of CAs: no other application's POST ever travels on them.
+    Applications without CAs or a client certificate of their own share connections. An application that has
+    some gets its own connections and its own list of CAs: no other application's POST ever travels on them.
     """
 
     def __init__(
@@ -48,9 +51,9 @@ class HttpCallback:
         self._limits = limits or Limits()
         self._user_agent = user_agent
         self._system_cas = system_cas or system_ca_file()
-        self._pems: dict[str, tuple[str, ...]] = {}
+        self._trusts: dict[str, Trust] = {}
         self._own: dict[str, Multi] = {}
-        self._shared = self._multi(self._system_cas)
+        self._shared = self._multi(self._system_cas, None)
         self._retired: list[Multi] = []
         self._closed = False
 
@@ -60,21 +63,21 @@ class HttpCallback:
             return
         self._of(push.application_id).post(push, answered)
 
-    def set_trust(self, application_id: str, pems: Sequence[str]) -> None:
-        """From now on these CAs, beside the system's, are trusted for this application.
+    def set_trust(self, application_id: str, trust: Trust) -> None:
+        """From now on this counts for POSTs to this application's endpoints.
 
         New POSTs use new connections; those under way end on the old ones.
         """
-        if self._pems.get(application_id, ()) == tuple(pems):
+        if self._trusts.get(application_id, _SYSTEMS) == trust:
             return
         former = self._own.pop(application_id, None)
         if former is not None:
             former.retire()
             self._retired = [multi for multi in (*self._retired, former) if not multi.closed]
-        if pems:
-            self._pems[application_id] = tuple(pems)
+        if trust == _SYSTEMS:
+            self._trusts.pop(application_id, None)
         else:
-            self._pems.pop(application_id, None)
+            self._trusts[application_id] = trust
 
     async def close(self) -> None:
         """End everything. POSTs under way are not answered: their leases run out and they are sent again."""
@@ -86,18 +89,24 @@ class HttpCallback:
         multi = self._own.get(application_id)
         if multi is not None:
             return multi
-        pems = self._pems.get(application_id)
-        if pems is None:
+        trust = self._trusts.get(application_id)
+        if trust is None:
             return self._shared
-        multi = self._multi(trust_file(self._trust_folder, self._system_cas, pems))
+        multi = self._multi(self._ca_file(trust), trust.client_certificate)
         self._own[application_id] = multi
         return multi
 
-    def _multi(self, ca_file: Path | None) -> Multi:
+    def _ca_file(self, trust: Trust) -> Path | None:
+        if not trust.cas:
+            return self._system_cas
+        return trust_file(self._trust_folder, self._system_cas, trust.cas)
+
+    def _multi(self, ca_file: Path | None, client_certificate: ClientCertificate | None) -> Multi:
         return Multi(
             self._loop,
             limits=self._limits,
             egress=self._egress,
             ca_file=ca_file,
+            client_certificate=client_certificate,
             user_agent=self._user_agent,
         )

@@ -32,6 +32,28 @@ _ISSUER_TEXT: Final = (
 )
 _CHAIN_NOT_BLAMED: Final = frozenset({0, 1})  # so it was the name, which libcurl checks itself
 
+# What a server says in a TLS alert about the certificate of its client, in OpenSSL's words. In TLS 1.3 it
+# comes after the handshake, instead of the answer.
+_CLIENT_CERTIFICATE_WANTED: Final = ("alert certificate required", "peer did not return a certificate")
+_CLIENT_CERTIFICATE_REFUSED: Final = (
+    "alert unknown ca",
+    "alert bad certificate",
+    "alert unsupported certificate",
+    "alert certificate revoked",
+    "alert certificate expired",
+    "alert certificate unknown",
+    "alert access denied",
+)
+_CLIENT_CERTIFICATE_TEXT: Final = (
+    "the endpoint asks for a client certificate: set one with `fleetbell app client-certificate set`"
+)
+_OWN_CERTIFICATE_TEXT: Final = (
+    "the client certificate of this application cannot be used: set another with "
+    "`fleetbell app client-certificate set`"
+)
+_HANDSHAKE_REFUSED: Final = "alert handshake failure"
+_ANY_ALERT: Final = " alert "
+
 _REASONS: Final = {
     pycurl.E_COULDNT_RESOLVE_HOST: "the host name of the callback URL is not known",
     pycurl.E_COULDNT_CONNECT: "no connection to the endpoint",
@@ -43,6 +65,8 @@ _REASONS: Final = {
     pycurl.E_RECV_ERROR: "the connection broke before an answer came",
     pycurl.E_PARTIAL_FILE: "the connection broke before an answer came",
     pycurl.E_SSL_CONNECT_ERROR: "no TLS connection to the endpoint",
+    pycurl.E_SSL_CERTPROBLEM: _OWN_CERTIFICATE_TEXT,
+    pycurl.E_BAD_FUNCTION_ARGUMENT: _OWN_CERTIFICATE_TEXT,  # how libcurl calls a key that does not fit
     pycurl.E_SSL_CACERT_BADFILE: "the CAs of this application cannot be read: see `fleetbell app ca list`",
     pycurl.E_HTTP2: "the endpoint broke the rules of HTTP/2",
 }
@@ -57,6 +81,7 @@ _TROUBLES: Final = {
     pycurl.E_HTTP2: Trouble.PROTOCOL,
     pycurl.E_SSL_CONNECT_ERROR: Trouble.TLS,
     pycurl.E_SSL_CERTPROBLEM: Trouble.TLS,
+    pycurl.E_BAD_FUNCTION_ARGUMENT: Trouble.TLS,
     pycurl.E_SSL_CACERT_BADFILE: Trouble.TLS,
     pycurl.E_SSL_CACERT: Trouble.TLS,
     pycurl.E_PEER_FAILED_VERIFICATION: Trouble.TLS,
@@ -108,7 +133,13 @@ def no_answer(failure: Failure, *, connect_s: float, total_s: float) -> Unreacha
     if failure.refusal is not None:
         return Unreachable(failure.refusal, trouble=Trouble.CLOSED)
     reason = _reason(failure, connect_s=connect_s, total_s=total_s)
-    return Unreachable(reason, trouble=_TROUBLES.get(failure.code, Trouble.CONNECTION))
+    return Unreachable(reason, trouble=_trouble(failure))
+
+
+def _trouble(failure: Failure) -> Trouble:
+    if _ANY_ALERT in failure.detail:
+        return Trouble.TLS
+    return _TROUBLES.get(failure.code, Trouble.CONNECTION)
 
 
 def _reason(failure: Failure, *, connect_s: float, total_s: float) -> str:
@@ -118,6 +149,14 @@ def _reason(failure: Failure, *, connect_s: float, total_s: float) -> str:
         return f"no answer within {total_s:g} s"
     if failure.code in {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT}:
         return _certificate_reason(failure)
+    if any(words in failure.detail for words in _CLIENT_CERTIFICATE_WANTED):
+        return _CLIENT_CERTIFICATE_TEXT
+    if any(words in failure.detail for words in _CLIENT_CERTIFICATE_REFUSED):
+        return f"the endpoint does not accept this application's client certificate: {failure.detail}"
+    if _HANDSHAKE_REFUSED in failure.detail:  # which may have many reasons
+        return (
+            f"{_REASONS[pycurl.E_SSL_CONNECT_ERROR]}; it may ask for a client certificate: {failure.detail}"
+        )
     reason = _REASONS.get(failure.code, "the message could not be sent")
     return f"{reason}: {failure.detail}" if failure.detail else reason
 

@@ -23,6 +23,7 @@ from typing import Final
 import pycurl
 
 from fleetbell.adapters.callback_http.answers import TEXT_BYTES, Failure, accepted, answer_of, no_answer
+from fleetbell.domain.application import ClientCertificate
 from fleetbell.domain.delivery import Answer, Trouble, Unreachable
 from fleetbell.domain.egress import Egress
 from fleetbell.ports.callback import Push, Trace
@@ -84,6 +85,7 @@ class Exchange:
         limits: Limits,
         egress: Egress,
         ca_file: Path | None,
+        client_certificate: ClientCertificate | None,
         user_agent: str,
         multiplexed: set[str],
         addresses: dict[int, str],
@@ -122,6 +124,9 @@ class Exchange:
         setopt(pycurl.WRITEFUNCTION, self._read)
         if ca_file is not None:
             setopt(pycurl.CAINFO, str(ca_file))
+        if client_certificate is not None:  # as bytes: no file of ours holds the key
+            setopt(pycurl.SSLCERT_BLOB, client_certificate.certificate_pem.encode())
+            setopt(pycurl.SSLKEY_BLOB, client_certificate.key_pem.encode())
 
     def load(self, push: Push, answered: Answered) -> None:
         """Make this handle carry ``push``.
@@ -165,7 +170,7 @@ class Exchange:
         return self._answered_with(status)
 
     def trace(self) -> Trace:
-        """How the transfer went that came to its end. Costs 0.5 us on a connection that is known."""
+        """How the transfer went that came to its end. Costs 0.8 us on a connection that is known."""
         took_ms = round((time.monotonic() - self._started_s) * 1000)
         connection: int = self.curl.getinfo(pycurl.CONN_ID)
         address = self._addresses.get(connection)
@@ -250,7 +255,7 @@ class Exchange:
 
 
 class Multi:
-    """The transfers, connections and parsed CAs of one trust."""
+    """The transfers, connections and parsed certificates of one trust."""
 
     def __init__(
         self,
@@ -259,12 +264,14 @@ class Multi:
         limits: Limits,
         egress: Egress,
         ca_file: Path | None,
+        client_certificate: ClientCertificate | None,
         user_agent: str,
     ) -> None:
         self._loop = loop
         self._limits = limits
         self._egress = egress
         self._ca_file = ca_file
+        self._client_certificate = client_certificate
         self._user_agent = user_agent
         self._busy: dict[pycurl.Curl, Exchange] = {}
         self._idle: list[Exchange] = []
@@ -330,6 +337,7 @@ class Multi:
             self._limits,
             self._egress,
             self._ca_file,
+            self._client_certificate,
             self._user_agent,
             self._multiplexed,
             self._addresses,

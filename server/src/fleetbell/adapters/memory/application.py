@@ -1,11 +1,11 @@
-"""Applications, their callback CAs and their tokens."""
+"""Applications, the certificates of their callbacks and their tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from fleetbell.adapters.memory.rows import Concept
-from fleetbell.domain.application import Application, CallbackCa, Token
+from fleetbell.domain.application import Application, CallbackCa, ClientCertificate, Token
 from fleetbell.errors import ApplicationInUse, ApplicationTaken
 
 
@@ -24,6 +24,9 @@ class Applications(Concept):
     def callback_cas(self, application_id: str | None = None) -> tuple[CallbackCa, ...]:
         cas = self._rows.callback_cas.values()
         return tuple(ca for ca in cas if application_id in (None, ca.application_id))
+
+    def client_certificate(self, application_id: str) -> ClientCertificate | None:
+        return self._rows.client_certificates.get(application_id)
 
     def token(self, token_digest: str) -> Token | None:
         return self._rows.tokens.get(token_digest)
@@ -48,6 +51,7 @@ class Applications(Concept):
         tokens = rows.api_tokens
         tokens.delete([key for key, one in tokens.items() if one.application_id == application_id])
         rows.callback_cas.delete([ca.ca_id for ca in self.callback_cas(application_id)])
+        rows.client_certificates.delete([application_id])
         subscriptions, endpoints = rows.subscriptions, rows.endpoints
         subscriptions.delete(
             [key for key, one in subscriptions.items() if one.application_id == application_id]
@@ -64,6 +68,12 @@ class Applications(Concept):
 
     def delete_callback_ca(self, ca_id: str) -> None:
         self._rows.callback_cas.delete([ca_id])
+
+    def set_client_certificate(self, certificate: ClientCertificate) -> None:
+        self._rows.client_certificates[certificate.application_id] = certificate
+
+    def delete_client_certificate(self, application_id: str) -> None:
+        self._rows.client_certificates.delete([application_id])
 
     def add_tokens(self, tokens: Sequence[Token]) -> None:
         self._rows.tokens.update({token.token_digest: token for token in tokens})

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from fleetbell.adapters.memory.lane import Lane
-from fleetbell.domain.application import Application, CallbackCa, Token
+from fleetbell.domain.application import Application, CallbackCa, ClientCertificate, Token
 from fleetbell.domain.device import Device
 from fleetbell.domain.group import Group
 from fleetbell.domain.package import Package
@@ -64,6 +64,7 @@ class Rows:
         self.latest: Table[str, int] = Table()  # the last number given, by what it numbers
         self.applications: Table[str, Application] = Table()
         self.callback_cas: Table[str, CallbackCa] = Table()
+        self.client_certificates: Table[str, ClientCertificate] = Table()  # by application
         self.tokens: Table[str, Token] = Table()
         self.api_tokens: Table[str, ApiToken] = Table()
         self.devices: Table[str, Device] = Table()

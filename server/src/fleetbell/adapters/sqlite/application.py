@@ -1,4 +1,4 @@
-"""Applications, their callback CAs and their tokens."""
+"""Applications, the certificates of their callbacks and their tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 
 from fleetbell.adapters.sqlite.rows import Reader, as_json
-from fleetbell.domain.application import Application, CallbackCa, Rotating, Token
+from fleetbell.domain.application import Application, CallbackCa, ClientCertificate, Rotating, Token
 from fleetbell.errors import ApplicationInUse, ApplicationTaken
 
 _COLUMNS = (
@@ -81,6 +81,23 @@ class ApplicationReading(Reader):
             for row in rows
         )
 
+    def client_certificate(self, application_id: str) -> ClientCertificate | None:
+        row = self._row(
+            "SELECT subject, certificate_pem, key_pem, not_after_ms, set_at_ms FROM client_certificate "
+            "WHERE application_id = ?",
+            (application_id,),
+        )
+        if row is None:
+            return None
+        return ClientCertificate(
+            application_id=application_id,
+            subject=row[0],
+            certificate_pem=row[1],
+            key_pem=row[2],
+            not_after_ms=row[3],
+            set_at_ms=row[4],
+        )
+
     def token(self, token_digest: str) -> Token | None:
         row = self._row(
             "SELECT application_id, access, expires_at_ms FROM token WHERE token_digest = ?", (token_digest,)
@@ -121,8 +138,8 @@ class ApplicationWriting(ApplicationReading):
         self._delete_waiting(application_id)
         groups = "SELECT number FROM device_group WHERE application_id = ?"
         self._rows(f"DELETE FROM device_group_member WHERE group_number IN ({groups})", (application_id,))
-        own = ("token", "api_token", "callback_ca", "device_group", "subscription", "endpoint", "application")
-        for table in own:
+        own = ("token", "api_token", "callback_ca", "client_certificate", "device_group", "subscription")
+        for table in (*own, "endpoint", "application"):
             self._rows(f"DELETE FROM {table} WHERE application_id = ?", (application_id,))
 
     def _delete_waiting(self, application_id: str) -> None:
@@ -144,6 +161,22 @@ class ApplicationWriting(ApplicationReading):
 
     def delete_callback_ca(self, ca_id: str) -> None:
         self._rows("DELETE FROM callback_ca WHERE ca_id = ?", (ca_id,))
+
+    def set_client_certificate(self, certificate: ClientCertificate) -> None:
+        self._rows(
+            "INSERT OR REPLACE INTO client_certificate VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                certificate.application_id,
+                certificate.subject,
+                certificate.certificate_pem,
+                certificate.key_pem,
+                certificate.not_after_ms,
+                certificate.set_at_ms,
+            ),
+        )
+
+    def delete_client_certificate(self, application_id: str) -> None:
+        self._rows("DELETE FROM client_certificate WHERE application_id = ?", (application_id,))
 
     def add_tokens(self, tokens: Sequence[Token]) -> None:
         rows = [
