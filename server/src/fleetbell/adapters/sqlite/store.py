@@ -27,6 +27,7 @@ T = TypeVar("T")
 _BUSY_MS = 10_000  # how long one process waits for another that writes to the same folder
 _CACHE_KIB = 32_768
 _CHECKPOINT_PAGES = 4_000
+_COPIED_BYTES = 65_536  # at once; SQLite's own file system takes less than twice as much
 
 
 class SqliteReading(
@@ -70,8 +71,10 @@ class SqliteStore:
         self._writer = Writer(writer, transaction, asyncio.get_running_loop())
 
     @classmethod
-    def open(cls, path: Path) -> SqliteStore:
+    def open(cls, path: Path, *, vfs: str | None = None) -> SqliteStore:
         """Open or make the database. To be called on the event loop that will use it.
+
+        ``vfs`` names one of SQLite's file systems instead of the system's own: that of a test, which fails.
 
         Raises:
             SchemaRefused: a newer release made it.
@@ -79,9 +82,10 @@ class SqliteStore:
         """
         try:
             _keep_private(path)
-            writer = _connect(path)
+            writer = _connect(path, vfs=vfs)
+            _write_log_anew(writer, path.with_name(f"{path.name}-wal"), vfs=vfs)
             migrate(writer)
-            return cls(writer, _connect(path, reading=True))
+            return cls(writer, _connect(path, vfs=vfs, reading=True))
         except (apsw.Error, OSError) as error:
             raise DatabaseUnusable(str(error)) from error
 
@@ -111,8 +115,8 @@ def _keep_private(path: Path) -> None:
         path.chmod(0o600)
 
 
-def _connect(path: Path, *, reading: bool = False) -> apsw.Connection:
-    db = apsw.Connection(str(path))
+def _connect(path: Path, *, vfs: str | None = None, reading: bool = False) -> apsw.Connection:
+    db = apsw.Connection(str(path), vfs=vfs)
     db.set_busy_timeout(_BUSY_MS)
     for setting in (
         "journal_mode = WAL",
@@ -123,3 +127,28 @@ def _connect(path: Path, *, reading: bool = False) -> apsw.Connection:
     ):
         db.execute(f"PRAGMA {setting}").fetchall()
     return db
+
+
+def _write_log_anew(db: apsw.Connection, path: Path, *, vfs: str | None) -> None:
+    """Have on the disk what the write-ahead log seems to hold.
+
+    When a sync fails, the system forgets what it could not write, yet goes on showing it. A process that is
+    started after that finds such a transaction in the log and adds its own behind it; without this, a power
+    cut would end the log before them. See ``docs/decisions``, "After a failed sync the log is written anew".
+    """
+    if not path.exists() or not path.stat().st_size:
+        return
+    db.execute(
+        "BEGIN IMMEDIATE"
+    ).fetchall()  # another process may have the database open, and writes nothing now
+    try:
+        log = apsw.VFSFile(vfs or "", str(path), [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0])
+        try:
+            size = log.xFileSize()
+            for offset in range(0, size, _COPIED_BYTES):
+                log.xWrite(log.xRead(min(_COPIED_BYTES, size - offset), offset), offset)
+            log.xSync(apsw.SQLITE_SYNC_FULL)
+        finally:
+            log.xClose()
+    finally:
+        db.execute("ROLLBACK").fetchall()
