@@ -38,6 +38,7 @@ class Platform:
     folder: Path
     northbound_url: str
     devices_url: str
+    operator_url: str
     ca_file: Path
     pid: int
 
@@ -81,7 +82,14 @@ async def running_platform(folder: Path, **settings: str) -> AsyncIterator[Platf
         assert line, log.read_text()
         told = json.loads(line)
         ca_file = Path(told["ca_file"])
-        yield Platform(folder, told["northbound_url"], told["devices_https_url"], ca_file, process.pid)
+        yield Platform(
+            folder,
+            told["northbound_url"],
+            told["devices_https_url"],
+            told["operator_url"],
+            ca_file,
+            process.pid,
+        )
         process.terminate()
         async with asyncio.timeout(STOP_S):
             assert await process.wait() == 0, log.read_text()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -7,11 +8,13 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from openapi_schema_validator import OAS31Validator
 from starlette.types import ASGIApp
 
 from fleetbell.adapters.blobs_folder import FolderBlobs
 from fleetbell.adapters.sqlite.store import SqliteStore
-from fleetbell.operator.app import Doors, doors
+from fleetbell.operator.app import Doors, described, doors
+from fleetbell.operator.openapi import document
 from fleetbell.services.application import Applications
 from fleetbell.services.device import Devices
 from fleetbell.services.package import Packages
@@ -57,12 +60,34 @@ def both(platform: Platform) -> Doors:
     return doors(platform, addresses=lambda: {"northbound": "https://127.0.0.1:8743"})
 
 
+DOCUMENT = document(described())
+
+
+async def documented(response: httpx2.Response) -> None:
+    """Hold an answer to the document: its status, its type, and its body against the schema."""
+    await response.aread()
+    path = response.request.url.path.removeprefix("/api/v1")
+    found = [one for one in DOCUMENT["paths"] if re.fullmatch(re.sub(r"{\w+}", "[^/]+", one), path)]
+    operations = DOCUMENT["paths"][found[0]] if found else {}
+    if response.request.method.lower() not in operations or response.status_code == 500:
+        return  # there is nothing, or a test makes the door fail
+    answers = operations[response.request.method.lower()]["responses"]
+    assert str(response.status_code) in answers, (response.request.url, response.text)
+    content = answers[str(response.status_code)].get("content", {})
+    assert response.headers.get("content-type", "") in (content or {""})
+    for kind in content.values():
+        schema = {**kind["schema"], "components": DOCUMENT["components"]}
+        OAS31Validator(schema).validate(response.json())
+
+
 @asynccontextmanager
 async def client_of(app: ASGIApp, token: str | None = None) -> AsyncIterator[httpx2.AsyncClient]:
     """A client in process."""
     transport = httpx2.ASGITransport(app)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    async with httpx2.AsyncClient(transport=transport, base_url=BASE, headers=headers) as client:
+    async with httpx2.AsyncClient(
+        transport=transport, base_url=BASE, headers=headers, event_hooks={"response": [documented]}
+    ) as client:
         yield client
 
 
@@ -81,7 +106,7 @@ async def tcp(both: Doors) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.fixture
 async def application_id(door: httpx2.AsyncClient) -> str:
-    made = await door.post("/applications", json={"name": "Water meters", "application_id": "meters"})
+    made = await door.post("/applications", json={"name": "Water meters", "application_id": "app-of-meters"})
     return str(made.json()["application"]["application_id"])
 
 

@@ -72,6 +72,16 @@ async def test_each_secret_can_be_replaced(
     assert kept & {made["secret"], digest(made["secret"])}
 
 
+@pytest.mark.parametrize("which", ["login", "signing"])
+@pytest.mark.parametrize("overlap_s", [-1, 315_360_001, 10**16, 10**30])
+async def test_an_overlap_that_cannot_be_is_refused(
+    door: Door, application_id: str, which: str, overlap_s: int
+) -> None:
+    wanted = {"which": which, "overlap_s": overlap_s}
+
+    assert "overlap" in refused(await door.post(f"/applications/{application_id}/secrets", json=wanted), 400)
+
+
 async def test_an_application_goes_when_nothing_hangs_on_it(
     door: Door, application_id: str, device_id: str
 ) -> None:

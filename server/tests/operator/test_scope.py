@@ -41,7 +41,7 @@ async def called(client: httpx2.AsyncClient, operation: Operation, ids: Mapping[
 async def ids(
     door: httpx2.AsyncClient, platform: Platform, application_id: str, device_id: str, file_id: str
 ) -> dict[str, str]:
-    """What application ``meters`` owns, by the names of the parts of paths."""
+    """What application ``app-of-meters`` owns, by the names of the parts of paths."""
     pem = trustme.CA().cert_pem.bytes().decode()
     [ca] = await platform.applications.add_ca(application_id, pem)
     shown = trustme.CA().issue_cert("fleetbell.example").private_key_and_cert_chain_pem.bytes().decode()
@@ -70,8 +70,8 @@ async def stranger(both: Doors, platform: Platform) -> AsyncIterator[httpx2.Asyn
 
 
 async def everything(door: httpx2.AsyncClient) -> list[str]:
-    """All that can be listed and shown of what ``meters`` owns."""
-    owned = ("/applications/meters/cas", "/applications/meters/client-certificate")
+    """All that can be listed and shown of what ``app-of-meters`` owns."""
+    owned = [f"/applications/app-of-meters/{each}" for each in ("cas", "client-certificate")]
     paths = ("/applications", "/devices", "/packages", "/tasks", *owned)
     tokens = (await door.get("/tokens")).json()["items"]
     return [*[(await door.get(path)).text for path in paths], *[token["token_id"] for token in tokens]]
@@ -167,7 +167,7 @@ async def test_a_task_is_not_made_with_another_applications_things(
 async def test_a_node_id_means_the_device_in_scope(
     stranger: httpx2.AsyncClient, platform: Platform, ids: dict[str, str]
 ) -> None:
-    """``meters`` has a meter-1 too, of which nothing is told."""
+    """``app-of-meters`` has a meter-1 too, of which nothing is told."""
     made = await stranger.post("/applications/others/devices", json={"node_id": "meter-1"})
     found = await stranger.get("/devices/meter-1")
 
@@ -200,7 +200,7 @@ async def test_an_applications_token_opens_what_is_its_own(
 async def test_the_token_of_a_login_opens_what_is_the_applications_own(
     both: Doors, platform: Platform, ids: dict[str, str]
 ) -> None:
-    await platform.store.write(lambda tx: tx.add_tokens([a_token("login", application_id="meters")]))
+    await platform.store.write(lambda tx: tx.add_tokens([a_token("login", application_id="app-of-meters")]))
 
     async with client_of(both.tcp, "login") as client:
         assert (await client.get("/devices")).json()["total"] == 1

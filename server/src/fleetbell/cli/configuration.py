@@ -36,16 +36,22 @@ def show(*, json: bool = False, place: Place = HERE) -> None:
 
 
 @app.command
-def reference(page: Literal["settings", "commands"] = "settings") -> None:
+def reference(page: Literal["settings", "commands", "api"] = "settings") -> None:
     """Print a reference page of this release, in Markdown.
 
     Parameters
     ----------
     page: Literal
-        settings or commands.
+        settings, commands or api.
     """
     if page == "settings":
         say(config.reference().rstrip("\n"))
+        return
+    if page == "api":
+        from fleetbell.operator import app as door
+        from fleetbell.operator import openapi
+
+        say(openapi.page(door.described()).rstrip("\n"))
         return
     from fleetbell.cli import commands
 

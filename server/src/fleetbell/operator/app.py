@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp
 
-from fleetbell import __version__
-from fleetbell.operator import application, device, package, problem, task, token
+from fleetbell.operator import application, device, package, platform, problem, task, token
 from fleetbell.operator.exchange import Services
 from fleetbell.operator.guard import open_to_all, with_token
-from fleetbell.operator.operation import Call, Operation, Table
-from fleetbell.operator.views import Health
-
-ROOT: Final = "/api/v1"
+from fleetbell.operator.openapi import ROOT
+from fleetbell.operator.operation import Operation, Table, routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +32,7 @@ def operations(services: Services, *, addresses: Callable[[], Mapping[str, str]]
     """Every operation under the root; one with a fixed path comes before one that takes any."""
     table = Table()
 
-    @table.get("/health", operators_only=True)
-    async def health(call: Call) -> Health:  # noqa: ARG001
-        """Say which release this is, how many deliveries wait and where the other doors are."""
-        return Health(
-            version=__version__,
-            instance=services.store.instance,
-            deliveries_waiting=services.store.reading.deliveries_waiting(),
-            addresses=dict(addresses()),
-        )
-
+    platform.declare(table, services, addresses=addresses)
     for room in (application, device, package, task, token):
         room.declare(table, services)
     return table.operations
@@ -72,18 +60,22 @@ def doors(services: Services, *, addresses: Callable[[], Mapping[str, str]] = di
 
 
 def _api(declared: Sequence[Operation]) -> ASGIApp:
-    return Starlette(
-        routes=[operation.route() for operation in declared],
-        exception_handlers={404: _unknown, 405: _unknown},
-    )
+    return _served(routes(declared))
 
 
 def _door(api: ASGIApp) -> ASGIApp:
-    return Starlette(routes=[Mount(ROOT, api)], exception_handlers={404: _unknown, 405: _unknown})
+    return _served([Mount(ROOT, api)])
+
+
+def _served(served: Sequence[BaseRoute]) -> ASGIApp:
+    app = Starlette(routes=served, exception_handlers={404: _unknown, 405: _unknown})
+    app.router.redirect_slashes = False  # a path is right or it is not
+    return app
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
     if status == 405:
-        return problem.answer(405, f"{request.method} is not possible on {request.url.path}")
+        allowed = error.headers if isinstance(error, HTTPException) else None
+        return problem.answer(405, f"{request.method} is not possible on {request.url.path}", allowed)
     return problem.answer(404, f"there is nothing at {request.url.path}")

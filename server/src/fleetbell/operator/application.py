@@ -23,7 +23,7 @@ from fleetbell.operator.views import (
     Rotation,
 )
 
-PEM = "application/x-pem-file"
+PEM = "text/plain"
 
 
 def declare(table: Table, services: Services) -> None:

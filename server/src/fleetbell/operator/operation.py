@@ -8,7 +8,7 @@ out of date; whose things it shows is decided by its :class:`Call` (see there).
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, get_type_hints
 
@@ -114,6 +114,11 @@ class Operation:
         return self.method.lower() + re.sub(r"\W+", "_", self.shown_path).rstrip("_")
 
     @property
+    def room(self) -> str:
+        """What it is about: the name of the module that declares it."""
+        return self.answer.__module__.rpartition(".")[2]
+
+    @property
     def shown_path(self) -> str:
         """Its path as OpenAPI writes it."""
         return _PATH_PARAMETER.sub(r"{\1}", self.path)
@@ -132,16 +137,12 @@ class Operation:
             found[status] = (*found.get(status, ()), kind)
         return dict(sorted(found.items()))
 
-    def route(self) -> Route:
-        """The route that serves it; refusals and faults are answered as problems."""
-
-        async def guarded(request: Request) -> Response:
-            try:
-                return await self._answered(Call(request, request.scope[SCOPE]))
-            except Exception as error:  # the door is where every error ends
-                return problem.of(error)
-
-        return Route(self.path, guarded, methods=[self.method])
+    async def respond(self, request: Request) -> Response:
+        """Answer a request; refusals and faults are answered as problems."""
+        try:
+            return await self._answered(Call(request, request.scope[SCOPE]))
+        except Exception as error:  # the door is where every error ends
+            return problem.of(error)
 
     async def _answered(self, call: Call) -> Response:
         if self.operators_only and not call.scope.everything:
@@ -157,6 +158,22 @@ class Operation:
         if self.gives is None:
             return Response(status_code=self.status)
         return Response(msgspec.json.encode(made), self.status, media_type=JSON)
+
+
+def routes(operations: Sequence[Operation]) -> list[Route]:
+    """The routes that serve them: one for each path, so that a wrong method is told which ones are right."""
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    return [_route(path, by_method) for path, by_method in by_path.items()]
+
+
+def _route(path: str, by_method: Mapping[str, Operation]) -> Route:
+    async def respond(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        return await by_method[method].respond(request)
+
+    return Route(path, respond, methods=list(by_method))
 
 
 class Table:
@@ -206,6 +223,8 @@ class Table:
             if not about:
                 raise TypeError(f"{method} {path} needs a docstring, which is its summary")
             hints = get_type_hints(answer)
+            if "return" not in hints:
+                raise TypeError(f"{method} {path} must say what it gives; None for nothing")
             gives = hints["return"]
             summary, _, rest = about.partition("\n\n")
             changes = method != "GET" if writes is None else writes
@@ -241,13 +260,17 @@ def _all(
     found = list(refusals)
     if operators_only:
         found.append(problem.OperatorsOnly)
-    if "{application_id}" in path:
+    if "{application_id}" in path or "application_id" in _fields(hints.get("query")):
         found.append(ApplicationUnknown)
     if "query" in hints or "body" in hints:
         found.append(InputInvalid)
     if writes:
         found += [Busy, StorageFull]
     return tuple(dict.fromkeys(found))
+
+
+def _fields(kind: type[msgspec.Struct] | None) -> tuple[str, ...]:
+    return () if kind is None else kind.__struct_fields__
 
 
 def _query(request: Request, kind: type[T]) -> T:

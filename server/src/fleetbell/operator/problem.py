@@ -15,6 +15,8 @@ from fleetbell.operator.views import Problem
 
 _log = structlog.get_logger(__name__)
 
+MEDIA_TYPE: Final = "application/problem+json"
+
 
 class OperatorsOnly(errors.DomainError):
     """An application's token was shown where an operator's is needed."""
@@ -46,7 +48,7 @@ STATUS: Final[Mapping[type[errors.DomainError], int]] = {
 }
 """Refusals that are not 400."""
 
-_TITLES: Final = {
+TITLES: Final = {
     400: "Not understood",
     401: "Not proven",
     403: "Not allowed",
@@ -75,8 +77,8 @@ def answer(status: int, detail: str, headers: Mapping[str, str] | None = None) -
     """A refusal as a response."""
     if status == 503:
         headers = {"Retry-After": "1"}
-    body = msgspec.json.encode(Problem(_TITLES[status], status, detail))
-    return Response(body, status, headers, media_type="application/problem+json")
+    body = msgspec.json.encode(Problem(TITLES[status], status, detail))
+    return Response(body, status, headers, media_type=MEDIA_TYPE)
 
 
 def of(error: Exception) -> Response:

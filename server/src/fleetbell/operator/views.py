@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -302,7 +302,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     file_id: str
     device_ids: list[str]
     kind: Kind | None = None
-    policy: dict[str, object] | None = None
+    policy: dict[str, Any] | None = None
 
 
 class TallyView(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DEFAULT_TENANT = "default"  # means "the only application" at the device door
 _SIGNING_BYTES = 32
+_OVERLAP_S_MOST = 315_360_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +215,8 @@ class Applications:
         self._trust_changed(application_id)
 
     def _until_ms(self, overlap_s: int) -> int:
-        if overlap_s < 0:
-            raise InputInvalid(f"the overlap must be 0 s or longer, not {overlap_s}")
+        if not 0 <= overlap_s <= _OVERLAP_S_MOST:
+            raise InputInvalid(f"the overlap must be from 0 to {_OVERLAP_S_MOST} s (ten years)")
         return self._clock.now_ms() + overlap_s * 1000
 
 
