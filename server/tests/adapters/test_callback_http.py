@@ -12,8 +12,7 @@ import socket
 import ssl
 import stat
 import struct
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from email.utils import format_datetime
 from pathlib import Path
@@ -24,144 +23,39 @@ import uvloop
 
 from benchmarks import sink
 from fleetbell.adapters.callback_http import HttpCallback, Limits
-from fleetbell.domain.application import ClientCertificate, Trust
+from fleetbell.domain.application import Trust
 from fleetbell.domain.delivery import Accepted, Answer, Gone, Refused, Trouble, Unreachable
 from fleetbell.domain.egress import Egress
-from fleetbell.ports.callback import Push, Trace
-
-LOOPBACK = Egress.parse(["127.0.0.0/8", "::1/128"])
-HASTY = Limits(connect_s=0.3, total_s=0.3)
-PATIENCE_S = 20.0  # a test that waits longer than this has failed
-
-
-class Peer:
-    """A server that reads whole requests and lets ``reply`` do the rest."""
-
-    def __init__(self, reply: Callable[[Peer, asyncio.StreamWriter], Awaitable[None]]) -> None:
-        self.reply = reply
-        self.requests: list[tuple[bytes, bytes]] = []  # head, body
-        self.connections = 0
-        self.gone = asyncio.Event()  # a connection ended
-        self.asked = asyncio.Event()  # a request came
-        self.port = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        task = asyncio.ensure_future(self._serve(reader, writer))
-        self._tasks.add(task)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                [length] = [
-                    int(line.split(b":")[1]) for line in head.split(b"\r\n") if b"ontent-Length" in line
-                ]
-                self.requests.append((head, await reader.readexactly(length)))
-                self.asked.set()
-                await self.reply(self, writer)
-                await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
-            self.gone.set()
-        finally:
-            writer.close()
-
-    async def end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def url(self, scheme: str = "http") -> str:
-        return f"{scheme}://127.0.0.1:{self.port}/receiver"
-
-
-@contextlib.asynccontextmanager
-async def a_peer(
-    reply: Callable[[Peer, asyncio.StreamWriter], Awaitable[None]], tls: ssl.SSLContext | None = None
-) -> AsyncIterator[Peer]:
-    peer = Peer(reply)
-    server = await asyncio.start_server(peer.connected, "127.0.0.1", 0, ssl=tls)
-    peer.port = server.sockets[0].getsockname()[1]
-    try:
-        yield peer
-    finally:
-        server.close()
-        await peer.end()
-        await server.wait_closed()
-
-
-def saying(text: str | bytes) -> Callable[[Peer, asyncio.StreamWriter], Awaitable[None]]:
-    async def reply(_peer: Peer, writer: asyncio.StreamWriter) -> None:
-        writer.write(text.encode() if isinstance(text, str) else text)
-
-    return reply
-
-
-def status(
-    code: int, body: str = "", *headers: str
-) -> Callable[[Peer, asyncio.StreamWriter], Awaitable[None]]:
-    lines = (f"HTTP/1.1 {code} Said", f"content-length: {len(body)}", *headers, "", body)
-    return saying("\r\n".join(lines))
-
-
-OK = status(200, "ok")
-TAKEN = Accepted(200, "ok")
-NO_ANSWER = Unreachable("no answer within 0.3 s", trouble=Trouble.TIMEOUT)
-NO_CONNECTION = Unreachable("no connection to the endpoint within 0.3 s", trouble=Trouble.TIMEOUT)
-
-
-@contextlib.asynccontextmanager
-async def a_callback(
-    folder: Path, *, egress: Egress = LOOPBACK, limits: Limits | None = None, system_cas: Path | None = None
-) -> AsyncIterator[HttpCallback]:
-    callback = HttpCallback(
-        trust_folder=folder / "trust", egress=egress, limits=limits, system_cas=system_cas
-    )
-    try:
-        yield callback
-    finally:
-        await callback.close()
+from fleetbell.ports.callback import Trace
+from server.tests.adapters.peers import (
+    HASTY,
+    LOOPBACK,
+    NO_ANSWER,
+    NO_CONNECTION,
+    OK,
+    PATIENCE_S,
+    TAKEN,
+    Peer,
+    a_callback,
+    a_client_certificate,
+    a_demanding_context,
+    a_peer,
+    a_push,
+    a_server_context,
+    a_strict_server,
+    answer_and_trace,
+    answer_to,
+    saying,
+    shown_names,
+    status,
+    trusting,
+)
 
 
 @pytest.fixture
 async def callback(tmp_path: Path) -> AsyncIterator[HttpCallback]:
     async with a_callback(tmp_path) as made:
         yield made
-
-
-def a_push(
-    url: str, *, body: bytes = b'{"a":1}', application_id: str = "app", headers: tuple[str, ...] = ()
-) -> Push:
-    return Push(url=url, headers=headers, body=body, application_id=application_id)
-
-
-async def answer_and_trace(callback: HttpCallback, push: Push) -> tuple[Answer, Trace]:
-    answered: asyncio.Future[tuple[Answer, Trace]] = asyncio.get_running_loop().create_future()
-    callback.post(push, lambda *told: answered.set_result(told))
-    return await asyncio.wait_for(answered, PATIENCE_S)
-
-
-async def answer_to(callback: HttpCallback, push: Push) -> Answer:
-    answer, _ = await answer_and_trace(callback, push)
-    return answer
-
-
-def a_server_context(
-    authority: trustme.CA,
-    name: str = "127.0.0.1",
-    *,
-    not_before: datetime.datetime | None = None,
-    not_after: datetime.datetime | None = None,
-) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name, not_before=not_before, not_after=not_after).configure_cert(context)
-    return context
-
-
-def trusting(*authorities: trustme.CA, shown: ClientCertificate | None = None) -> Trust:
-    cas = tuple(authority.cert_pem.bytes().decode() for authority in authorities)
-    return Trust(cas=cas, client_certificate=shown)
 
 
 @pytest.fixture(scope="module")
@@ -530,6 +424,21 @@ async def test_a_used_connection_that_dies_without_a_byte_is_tried_once_more_on_
     assert peer.connections == 2
 
 
+async def test_the_second_try_is_the_last(callback: HttpCallback) -> None:
+    async def hang_up_from_the_second_on(peer: Peer, writer: asyncio.StreamWriter) -> None:
+        if len(peer.requests) == 1:
+            await OK(peer, writer)
+        else:
+            writer.close()
+
+    async with a_peer(hang_up_from_the_second_on) as peer:
+        answers = [await answer_to(callback, a_push(peer.url(), body=body)) for body in (b"1", b"2")]
+
+    assert answers[0] == TAKEN
+    assert isinstance(answers[1], Unreachable)
+    assert [body for _, body in peer.requests] == [b"1", b"2", b"2"]
+
+
 async def test_a_used_connection_that_dies_after_the_first_line_is_not_tried_again(
     callback: HttpCallback,
 ) -> None:
@@ -643,6 +552,15 @@ async def test_a_slow_answer_holds_up_no_other_push_to_that_host(
     assert answers == [TAKEN] * 20
 
 
+async def test_waiting_for_a_free_connection_counts_for_the_deadline(tmp_path: Path) -> None:
+    limits = Limits(total_s=0.3, connections_per_host=1)
+    async with a_callback(tmp_path, limits=limits) as callback, a_peer(say_nothing) as peer:
+        answers = await asyncio.gather(*(answer_to(callback, a_push(peer.url())) for _ in range(3)))
+
+    assert {type(answer) for answer in answers} == {Unreachable}
+    assert {answer.trouble for answer in answers if isinstance(answer, Unreachable)} == {Trouble.TIMEOUT}
+
+
 async def test_more_pushes_than_connections_all_get_their_answer(tmp_path: Path) -> None:
     limits = Limits(connections_per_host=2)
     async with a_callback(tmp_path, limits=limits) as callback, a_peer(OK) as peer:
@@ -704,35 +622,6 @@ async def test_cookies_are_not_sent_back(callback: HttpCallback) -> None:
 async def test_an_answer_is_not_decompressed(callback: HttpCallback) -> None:
     async with a_peer(status(400, "not gzip", "content-encoding: gzip")) as peer:
         assert await answer_to(callback, a_push(peer.url())) == Refused(400, "not gzip")
-
-
-@pytest.mark.parametrize(
-    ("host", "named"),
-    [
-        ("127.0.0.1", "127.0.0.1 is a loopback address"),
-        ("0x7f.1", "127.0.0.1 is a loopback address"),
-        ("2130706433", "127.0.0.1 is a loopback address"),
-        ("017700000001", "127.0.0.1 is a loopback address"),
-        ("127.1", "127.0.0.1 is a loopback address"),
-        ("[::ffff:127.0.0.1]", "stands for 127.0.0.1, a loopback address"),
-        ("[::1]", "::1 is a loopback address"),
-        ("localhost", "is a loopback address"),
-        ("0.0.0.0", "0.0.0.0 is the unspecified address"),
-        ("169.254.169.254", "169.254.169.254 is a link-local address"),
-        ("10.0.0.1", "10.0.0.1 is a private address"),
-    ],
-)
-@pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_the_guard_closes_an_address_however_it_is_written(
-    tmp_path: Path, scheme: str, host: str, named: str
-) -> None:
-    async with a_callback(tmp_path, egress=Egress()) as callback, a_peer(OK) as peer:
-        answer = await answer_to(callback, a_push(f"{scheme}://{host}:{peer.port}/"))
-
-        assert isinstance(answer, Unreachable)
-        assert named in answer.reason
-        assert "egress.allow" in answer.reason
-        assert peer.connections == 0
 
 
 async def test_the_guards_sentence_does_not_stay_for_the_next_push(tmp_path: Path) -> None:
@@ -1025,34 +914,6 @@ async def test_the_lists_of_cas_are_for_the_owners_eyes_only(
     assert len(list((tmp_path / "trust").iterdir())) == 1
 
 
-def a_client_certificate(authority: trustme.CA, name: str = "fleetbell.example") -> ClientCertificate:
-    issued = authority.issue_cert(name)
-    return ClientCertificate(
-        application_id="app",
-        subject=name,
-        certificate_pem="".join(pem.bytes().decode() for pem in issued.cert_chain_pems),
-        key_pem=issued.private_key_pem.bytes().decode(),
-        not_after_ms=0,
-        set_at_ms=0,
-    )
-
-
-def a_demanding_context(
-    authority: trustme.CA, clients: trustme.CA, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
-) -> ssl.SSLContext:
-    """A server that talks only to those who show a certificate of ``clients``."""
-    context = a_server_context(authority)
-    context.maximum_version = version
-    context.verify_mode = ssl.CERT_REQUIRED
-    clients.configure_trust(context)
-    return context
-
-
-def shown_names(writer: asyncio.StreamWriter) -> list[str]:
-    certificate = writer.get_extra_info("peercert")
-    return [name for _, name in certificate.get("subjectAltName", ())]
-
-
 TLS_VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 
 
@@ -1086,32 +947,6 @@ async def test_a_client_certificate_is_shown_with_the_chain_behind_it(
     callback.set_trust("app", trusting(authority, shown=mine))
     async with a_peer(OK, a_demanding_context(authority, root)) as peer:
         assert await answer_to(callback, a_push(peer.url("https"))) == TAKEN
-
-
-@contextlib.contextmanager
-def a_strict_server(context: ssl.SSLContext) -> Iterator[str]:
-    """A TLS server that says why it refuses a client, which those of asyncio do not; its URL."""
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):  # the listening socket is shut
-            while True:
-                connection, _ = listening.accept()
-                tls = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-                with contextlib.suppress(OSError):
-                    tls.do_handshake()
-                with socket.socket(fileno=tls.detach()) as rest:  # a reset would overtake what was said
-                    rest.shutdown(socket.SHUT_WR)
-                    while rest.recv(4096):
-                        pass
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"https://127.0.0.1:{listening.getsockname()[1]}/"
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            thread.join()
 
 
 @TLS_VERSIONS

@@ -208,7 +208,7 @@ class Exchange:
             detail=detail,
             verify_result=self.curl.getinfo(pycurl.SSL_VERIFYRESULT),
             elapsed_s=self.curl.getinfo(pycurl.TOTAL_TIME),
-            refusal=self.refusal,
+            refusal=None if self._opens else self.refusal,  # an open address was tried, and it failed
         )
         return no_answer(failure, connect_s=self._limits.connect_s, total_s=self._limits.total_s)
 
