@@ -307,6 +307,28 @@ SIMPLE: list[tuple[Callable[[Session], Flow[object]], str, str]] = [
         "DELETE",
         "/iocm/app/dm/v1.4.0/devices/d?cascade=true",
     ),
+    (lambda s: flows.group(s, "g/1"), "GET", "/iocm/app/devgroup/v1.3.0/devGroups/g%2F1"),
+    (
+        lambda s: flows.group_page(s, name="hall", page_no=1, page_size=2),
+        "GET",
+        "/iocm/app/devgroup/v1.3.0/devGroups?name=hall&pageNo=1&pageSize=2",
+    ),
+    (
+        lambda s: flows.modify_group(s, "g", name="n", description=None, max_devices=None),
+        "PUT",
+        "/iocm/app/devgroup/v1.3.0/devGroups/g",
+    ),
+    (lambda s: flows.delete_group(s, "g"), "DELETE", "/iocm/app/devgroup/v1.3.0/devGroups/g"),
+    (
+        lambda s: flows.group_device_page(s, "g", page_no=0, page_size=3),
+        "GET",
+        "/iocm/app/dm/v1.2.0/devices/ids?devGroupId=g&pageNo=0&pageSize=3",
+    ),
+    (
+        lambda s: flows.remove_from_group(s, "g", ["d"]),
+        "POST",
+        "/iocm/app/dm/v1.1.0/devices/deleteDevGroupTagFromDevices",
+    ),
     (lambda s: flows.package(s, "p"), "GET", "/iodm/northbound/v1.5.0/category/p"),
     (lambda s: flows.delete_package(s, "p"), "DELETE", "/iodm/northbound/v1.5.0/category/p"),
     (
@@ -395,6 +417,45 @@ def test_pages_are_read_with_their_total() -> None:
 
     assert (page.total_count, page.page_no, page.page_size) == (7, 1, 2)
     assert [item.callback_url for item in page.items] == ["https://h:1/p"]
+
+
+GROUP = {"id": "grp-1", "name": "hall", "appId": "app-1", "maxDevNum": "9", "curDevNum": 2}
+
+
+def test_a_group_is_made_of_what_is_set() -> None:
+    group, [request] = told(
+        flows.create_group(a_session(), "hall", iter(["d"]), description=None, max_devices=9),
+        answer(body=GROUP),
+    )
+
+    assert as_bytes(request) == b'{"name":"hall","maxDevNum":9,"deviceIds":["d"]}'
+    assert (group.group_id, group.name, group.max_devices, group.device_count) == ("grp-1", "hall", 9, 2)
+
+
+def test_the_devices_of_a_group_are_read_as_a_page_of_ids() -> None:
+    body = {"totalCount": 3, "pageNo": 1, "pageSize": 2, "deviceIds": ["d"]}
+
+    page, _ = told(flows.group_device_page(a_session(), "g", page_no=1, page_size=2), answer(body=body))
+
+    assert (page.items, page.total_count, page.page_no) == (("d",), 3, 1)
+
+
+def test_devices_are_added_by_their_ids_and_one_string_is_no_list() -> None:
+    _, [request] = told(flows.add_to_group(a_session(), "g", ("d", "e")), answer(body={}))
+
+    assert request.path == "/iocm/app/dm/v1.1.0/devices/addDevGroupTagToDevices"
+    assert as_bytes(request) == b'{"devGroupId":"g","deviceIds":["d","e"]}'
+    with pytest.raises(TypeError):
+        next(flows.add_to_group(a_session(), "g", "dev-1"))
+
+
+def test_a_group_that_is_not_there_is_refused_with_status_200() -> None:
+    body = {"error_code": "100603", "error_desc": "The device group is not existed."}
+
+    with pytest.raises(errors.GroupUnknown) as caught:
+        told(flows.group(a_session(), "g"), answer(200, body=body))
+
+    assert caught.value.status == 200
 
 
 PACKAGE = {"fileId": "pkg-55", "version": "V1.1.0", "size": 4, "sha256": "aa"}

@@ -101,6 +101,9 @@ def test_subscribing_to_management_data_returns_nothing(platform: Platform) -> N
 def calls() -> list[tuple[str, Callable[[], str], str, str, object]]:
     subscriptions, upgrade = legacy.SubscriptionManagement(), legacy.DeviceUpgrade()
     management, collection = legacy.DeviceManagement(), legacy.DataCollection()
+    grouping, groups = legacy.DeviceGroupManagement(), "/iocm/app/devgroup/v1.3.0/devGroups"
+    members = filled(legacy.DeviceGroupWithDeviceListDTO(), devGroupId="g-1", deviceIds=["dev-a"])
+    members_body = {"devGroupId": "g-1", "deviceIds": ["dev-a"]}
     task = filled(legacy.CreateUpgradeTaskInDTO(), fileId="pkg-55", targets={"devices": ["dev-a"]})
     task_body = {"fileId": "pkg-55", "targets": {"devices": ["dev-a"]}}
     subs, category = "/iocm/app/sub/v1.2.0/subscriptions", "/iodm/northbound/v1.5.0/category"
@@ -256,6 +259,70 @@ def calls() -> list[tuple[str, Callable[[], str], str, str, object]]:
             f"{devices}?pageNo=0&pageSize=25",
             None,
         ),
+        (
+            "createDeviceGroup",
+            lambda: grouping.createDeviceGroup(
+                filled(legacy.CreateDeviceGroupInDTO(), name="hall", maxDevNum=9), "t-1"
+            ),
+            "POST",
+            groups,
+            {"maxDevNum": 9, "name": "hall"},
+        ),
+        (
+            "modifyDeviceGroup",
+            lambda: grouping.modifyDeviceGroup(
+                filled(legacy.ModifyDeviceGroupInDTO(), name="yard"), "g-1", "app-2", "t-1"
+            ),
+            "PUT",
+            f"{groups}/g-1?accessAppId=app-2",
+            {"name": "yard"},
+        ),
+        (
+            "deleteDeviceGroup",
+            lambda: grouping.deleteDeviceGroup("g-1", None, "t-1"),
+            "DELETE",
+            f"{groups}/g-1",
+            None,
+        ),
+        (
+            "queryDeviceGroups",
+            lambda: grouping.queryDeviceGroups(
+                filled(legacy.QueryDeviceGroupsInDTO(), name="hall", pageNo="0"), "t-1"
+            ),
+            "GET",
+            f"{groups}?name=hall&pageNo=0",
+            None,
+        ),
+        (
+            "querySingleDeviceGroup",
+            lambda: grouping.querySingleDeviceGroup("g-1", None, "t-1"),
+            "GET",
+            f"{groups}/g-1",
+            None,
+        ),
+        (
+            "queryDeviceGroupMembers",
+            lambda: grouping.queryDeviceGroupMembers(
+                filled(legacy.QueryDeviceGroupMembersInDTO(), devGroupId="g-1"), "t-1"
+            ),
+            "GET",
+            "/iocm/app/dm/v1.2.0/devices/ids?devGroupId=g-1",
+            None,
+        ),
+        (
+            "addDevicesToGroup",
+            lambda: grouping.addDevicesToGroup(members, None, "t-1"),
+            "POST",
+            "/iocm/app/dm/v1.1.0/devices/addDevGroupTagToDevices",
+            members_body,
+        ),
+        (
+            "deleteDevicesFromGroup",
+            lambda: grouping.deleteDevicesFromGroup(members, "app-2", "t-1"),
+            "POST",
+            "/iocm/app/dm/v1.1.0/devices/deleteDevGroupTagFromDevices?accessAppId=app-2",
+            members_body,
+        ),
     ]
 
 
@@ -276,10 +343,15 @@ def test_each_call_sends_what_the_documents_say(
 def test_the_classes_have_the_methods_of_the_original() -> None:
     counts = {
         kind: len([name for name in vars(kind) if not name.startswith("_")])
-        for kind in (legacy.SubscriptionManagement, legacy.DeviceUpgrade, legacy.DeviceManagement)
+        for kind in (
+            legacy.SubscriptionManagement,
+            legacy.DeviceUpgrade,
+            legacy.DeviceManagement,
+            legacy.DeviceGroupManagement,
+        )
     }
 
-    assert list(counts.values()) == [6, 8, 3]
+    assert list(counts.values()) == [6, 8, 3, 8]
 
 
 def test_an_error_is_a_text_too_and_raises_nothing(platform: Platform) -> None:
@@ -321,7 +393,7 @@ def test_calls_share_their_connection(platform: Platform) -> None:
 def test_every_field_of_a_dto_starts_as_none_and_has_its_pair() -> None:
     kinds = [kind for kind in vars(legacy).values() if isinstance(kind, type) and hasattr(kind, "FIELDS")]
 
-    assert len(kinds) == 33
+    assert len(kinds) == 43
     for kind in kinds:
         dto = kind()
         for name in kind.FIELDS:

@@ -64,6 +64,7 @@ __all__ = [
     "FirmwareResult",
     "FirmwareStateChanged",
     "FleetbellError",
+    "Group",
     "MessageUnreadable",
     "NotifyType",
     "OtherMessage",
@@ -97,6 +98,7 @@ _MODULES: Final = {
     "bodies": [
         "Device",
         "DeviceInfo",
+        "Group",
         "Package",
         "Page",
         "Policy",

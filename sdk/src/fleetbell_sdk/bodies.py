@@ -18,6 +18,7 @@ __all__ = [
     "Device",
     "DeviceInfo",
     "Fields",
+    "Group",
     "Package",
     "Page",
     "Policy",
@@ -159,7 +160,11 @@ class Page(Generic[T]):
     @classmethod
     def read(cls, fields: Fields, name: str, read: Callable[[Fields], T]) -> Page[T]:
         """Read the page whose items are in the list ``name``."""
-        items = tuple(read(item) for item in fields.objects(name))
+        return cls.of(fields, tuple(read(item) for item in fields.objects(name)))
+
+    @classmethod
+    def of(cls, fields: Fields, items: tuple[T, ...]) -> Page[T]:
+        """The page that has these items."""
         total_count = fields.number("totalCount")
         return cls(
             items=items,
@@ -262,6 +267,30 @@ class RegisteredDevice:
             timeout_s=fields.number("timeout"),
             psk=fields.text("psk"),
             secret=fields.text("secret"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A device group. ``max_devices`` 0 means that it has no limit."""
+
+    group_id: str
+    name: str
+    description: str
+    app_id: str
+    max_devices: int
+    device_count: int
+
+    @classmethod
+    def read(cls, fields: Fields) -> Group:
+        """Read a group."""
+        return cls(
+            group_id=fields.needed("id"),
+            name=fields.text("name"),
+            description=fields.text("description"),
+            app_id=fields.text("appId"),
+            max_devices=fields.number("maxDevNum") or 0,
+            device_count=fields.number("curDevNum") or 0,
         )
 
 

@@ -13,6 +13,7 @@ from fleetbell_sdk import flows
 from fleetbell_sdk.bodies import (
     Device,
     DeviceInfo,
+    Group,
     Package,
     Page,
     Policy,
@@ -147,6 +148,70 @@ class Client:
     def delete_device(self, device_id: str, *, cascade: bool | None = None) -> None:
         """Delete a device."""
         self._call(flows.delete_device(self._session, device_id, cascade=cascade))
+
+    def create_group(
+        self,
+        name: str,
+        device_ids: Iterable[str] = (),
+        *,
+        description: str | None = None,
+        max_devices: int | None = None,
+    ) -> Group:
+        """Make a device group, with up to 1000 devices. ``max_devices`` 0 means that it has no limit."""
+        return self._call(
+            flows.create_group(
+                self._session, name, device_ids, description=description, max_devices=max_devices
+            )
+        )
+
+    def group(self, group_id: str) -> Group:
+        """Query one device group."""
+        return self._call(flows.group(self._session, group_id))
+
+    def group_page(self, page_no: int = 0, *, name: str | None = None, page_size: int = 100) -> Page[Group]:
+        """Query one page of the device groups; a page has 1 to 1000."""
+        return self._call(flows.group_page(self._session, name=name, page_no=page_no, page_size=page_size))
+
+    def groups(self, *, name: str | None = None, page_size: int = 100) -> Iterator[Group]:
+        """Every device group, fetched page by page."""
+        return self._every(lambda page_no: self.group_page(page_no, name=name, page_size=page_size))
+
+    def modify_group(
+        self,
+        group_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        max_devices: int | None = None,
+    ) -> Group:
+        """Change a device group; what is None stays."""
+        return self._call(
+            flows.modify_group(
+                self._session, group_id, name=name, description=description, max_devices=max_devices
+            )
+        )
+
+    def delete_group(self, group_id: str) -> None:
+        """Delete a device group; its devices stay."""
+        self._call(flows.delete_group(self._session, group_id))
+
+    def group_device_page(self, group_id: str, page_no: int = 0, *, page_size: int = 100) -> Page[str]:
+        """Query one page of the ids of a group's devices; a page has 1 to 1000."""
+        return self._call(
+            flows.group_device_page(self._session, group_id, page_no=page_no, page_size=page_size)
+        )
+
+    def group_devices(self, group_id: str, *, page_size: int = 100) -> Iterator[str]:
+        """The id of every device of a group, fetched page by page."""
+        return self._every(lambda page_no: self.group_device_page(group_id, page_no, page_size=page_size))
+
+    def add_to_group(self, group_id: str, device_ids: Iterable[str]) -> None:
+        """Put up to 1000 devices into a group; those that are in it stay."""
+        self._call(flows.add_to_group(self._session, group_id, device_ids))
+
+    def remove_from_group(self, group_id: str, device_ids: Iterable[str]) -> None:
+        """Take up to 1000 devices out of a group; those that are not in it are passed over."""
+        self._call(flows.remove_from_group(self._session, group_id, device_ids))
 
     def upload_package(
         self,

@@ -28,6 +28,9 @@ __all__ = [
     "DeviceLimitReached",
     "DeviceUnknown",
     "FleetbellError",
+    "GroupFull",
+    "GroupNameTaken",
+    "GroupUnknown",
     "HeaderMissing",
     "InputInvalid",
     "MessageUnreadable",
@@ -157,6 +160,18 @@ class DeviceLimitReached(ApiRefused):
     """The platform takes no further device."""
 
 
+class GroupUnknown(ApiRefused):
+    """There is no such device group."""
+
+
+class GroupNameTaken(ApiRefused):
+    """Another device group of the application has this name."""
+
+
+class GroupFull(ApiRefused):
+    """The device group takes no more devices, or the platform no more groups."""
+
+
 class ProductUnknown(ApiRefused):
     """There is no such product."""
 
@@ -208,6 +223,12 @@ REFUSALS: Final[Mapping[str, type[ApiRefused]]] = MappingProxyType(
         "100426": DeviceKnown,
         "100440": InputInvalid,
         "100441": DeviceLimitReached,
+        "100601": GroupFull,
+        "100602": GroupNameTaken,
+        "100603": GroupUnknown,
+        "100604": InputInvalid,
+        "100607": GroupFull,
+        "100609": InputInvalid,
         "102202": InputInvalid,
         "103026": DeviceLimitReached,
         "103028": DeviceLimitReached,

@@ -17,6 +17,7 @@ from fleetbell_sdk.bodies import (
     Device,
     DeviceInfo,
     Fields,
+    Group,
     Package,
     Page,
     Policy,
@@ -38,6 +39,10 @@ _LOGOUT: Final = "/iocm/app/sec/v1.1.0/logout"
 _REGISTER: Final = "/iocm/app/reg/v1.1.0/deviceCredentials"
 _REGISTER_WITH_SECRET: Final = "/iocm/app/reg/v2.0.0/deviceCredentials"  # noqa: S105  (a path)
 _DEVICES: Final = "/iocm/app/dm/v1.4.0/devices"
+_GROUPS: Final = "/iocm/app/devgroup/v1.3.0/devGroups"
+_GROUP_DEVICES: Final = "/iocm/app/dm/v1.2.0/devices/ids"
+_ADD_TO_GROUP: Final = "/iocm/app/dm/v1.1.0/devices/addDevGroupTagToDevices"
+_REMOVE_FROM_GROUP: Final = "/iocm/app/dm/v1.1.0/devices/deleteDevGroupTagFromDevices"
 _PACKAGES: Final = "/iodm/northbound/v1.5.0/category"
 _OPERATIONS: Final = "/iodm/northbound/v1.5.0/operations"
 _SUBSCRIBE: Final = "/iodm/app/sub/v1.1.0/subscribe"
@@ -265,6 +270,76 @@ def delete_device(session: Session, device_id: str, *, cascade: bool | None) -> 
     yield from call(session, _request("DELETE", path, cascade=_word(cascade)))
 
 
+def create_group(
+    session: Session,
+    name: str,
+    device_ids: Iterable[str],
+    *,
+    description: str | None,
+    max_devices: int | None,
+) -> Flow[Group]:
+    """Make a device group."""
+    body = _set(name=name, description=description, maxDevNum=max_devices, deviceIds=_ids(device_ids) or None)
+    return Group.read((yield from _object(session, _json("POST", _GROUPS, body))))
+
+
+def group(session: Session, group_id: str) -> Flow[Group]:
+    """Query one device group."""
+    return Group.read((yield from _object(session, _get(f"{_GROUPS}/{_segment(group_id)}"))))
+
+
+def group_page(session: Session, *, name: str | None, page_no: int, page_size: int) -> Flow[Page[Group]]:
+    """Query device groups."""
+    request = _get(_GROUPS, name=name, pageNo=page_no, pageSize=page_size)
+    return Page.read((yield from _object(session, request)), "list", Group.read)
+
+
+def modify_group(
+    session: Session,
+    group_id: str,
+    *,
+    name: str | None,
+    description: str | None,
+    max_devices: int | None,
+) -> Flow[Group]:
+    """Change a device group; what is None stays."""
+    body = _set(name=name, description=description, maxDevNum=max_devices)
+    request = _json("PUT", f"{_GROUPS}/{_segment(group_id)}", body)
+    return Group.read((yield from _object(session, request)))
+
+
+def delete_group(session: Session, group_id: str) -> Flow[None]:
+    """Delete a device group."""
+    yield from call(session, _request("DELETE", f"{_GROUPS}/{_segment(group_id)}"))
+
+
+def group_device_page(session: Session, group_id: str, *, page_no: int, page_size: int) -> Flow[Page[str]]:
+    """Query the ids of the devices of a group."""
+    request = _get(_GROUP_DEVICES, devGroupId=group_id, pageNo=page_no, pageSize=page_size)
+    fields = yield from _object(session, request)
+    return Page.of(fields, fields.texts("deviceIds"))
+
+
+def add_to_group(session: Session, group_id: str, device_ids: Iterable[str]) -> Flow[None]:
+    """Put devices into a group."""
+    yield from call(session, _json("POST", _ADD_TO_GROUP, _members(group_id, device_ids)))
+
+
+def remove_from_group(session: Session, group_id: str, device_ids: Iterable[str]) -> Flow[None]:
+    """Take devices out of a group."""
+    yield from call(session, _json("POST", _REMOVE_FROM_GROUP, _members(group_id, device_ids)))
+
+
+def _members(group_id: str, device_ids: Iterable[str]) -> Json:
+    return {"devGroupId": group_id, "deviceIds": _ids(device_ids)}
+
+
+def _ids(device_ids: Iterable[str]) -> list[str]:
+    if isinstance(device_ids, str):
+        raise TypeError("devices is a list of device ids, not one string")
+    return list(device_ids)
+
+
 def upload_package(
     session: Session, file: BinaryIO, filename: str, fields: Mapping[str, str]
 ) -> Flow[Package]:
@@ -315,11 +390,9 @@ def create_task(
     session: Session, kind: str, file_id: str, devices: Iterable[str], policy: Policy | None
 ) -> Flow[str]:
     """Create a ``softwareUpgrade`` or ``firmwareUpgrade`` task, and tell its operation id."""
-    if isinstance(devices, str):
-        raise TypeError("devices is a list of device ids, not one string")
     body = _set(
         fileId=file_id,
-        targets={"devices": list(devices)},
+        targets={"devices": _ids(devices)},
         policy=policy.written() if policy is not None else None,
     )
     fields = yield from _object(session, _json("POST", f"{_OPERATIONS}/{kind}", body))

@@ -100,6 +100,10 @@ class GroupFull(DomainError):
     """The device group would have more devices than its own limit allows."""
 
 
+class GroupDevicesTooMany(DomainError):
+    """More devices than one call adds to a device group or removes from it."""
+
+
 class PackageUnknown(DomainError):
     """The application has no package with this id."""
 

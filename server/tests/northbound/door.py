@@ -21,6 +21,10 @@ LOGOUT = "/iocm/app/sec/v1.1.0/logout"
 REGISTER = "/iocm/app/reg/v1.1.0/deviceCredentials"
 REGISTER_SECRET = "/iocm/app/reg/v2.0.0/deviceCredentials"
 DEVICES = "/iocm/app/dm/v1.4.0/devices"
+GROUPS = "/iocm/app/devgroup/v1.3.0/devGroups"
+MEMBERS = "/iocm/app/dm/v1.2.0/devices/ids"
+ADD = "/iocm/app/dm/v1.1.0/devices/addDevGroupTagToDevices"
+REMOVE = "/iocm/app/dm/v1.1.0/devices/deleteDevGroupTagFromDevices"
 CATEGORY = "/iodm/northbound/v1.5.0/category"
 OPERATIONS = "/iodm/northbound/v1.5.0/operations"
 SOFTWARE = f"{OPERATIONS}/softwareUpgrade"
@@ -44,6 +48,8 @@ _SUBSCRIPTION = ((500, "100229"), (403, "100203"), "100228")
 _UPGRADE = ((500, "100229"), (403, "1010005"), "120015")
 _REGISTRATION = ((401, "100025"), (403, "100203"), "50400")
 _DEVICE = ((500, "100220"), (403, "100203"), "100022")
+_GROUP = ((500, "100220"), (403, "100203"), "50400")
+_MEMBER = ((500, "100220"), (403, "100203"), "100604")
 
 OPERATIONS_WITH_TOKEN = (
     Row("POST", REGISTER, *_REGISTRATION),
@@ -51,6 +57,14 @@ OPERATIONS_WITH_TOKEN = (
     Row("GET", DEVICES, *_DEVICE),
     Row("GET", f"{DEVICES}/dev-1", *_DEVICE),
     Row("DELETE", f"{DEVICES}/dev-1", *_DEVICE),
+    Row("POST", GROUPS, *_GROUP),
+    Row("GET", GROUPS, *_GROUP),
+    Row("GET", f"{GROUPS}/grp-1", *_GROUP),
+    Row("PUT", f"{GROUPS}/grp-1", *_GROUP),
+    Row("DELETE", f"{GROUPS}/grp-1", *_GROUP),
+    Row("GET", MEMBERS, *_MEMBER),
+    Row("POST", ADD, *_MEMBER),
+    Row("POST", REMOVE, *_MEMBER),
     Row("POST", CATEGORY, *_UPGRADE),
     Row("GET", CATEGORY, *_UPGRADE),
     Row("GET", f"{CATEGORY}/pkg-1", *_UPGRADE),
@@ -67,11 +81,15 @@ OPERATIONS_WITH_TOKEN = (
     Row("DELETE", SUBSCRIPTIONS, *_SUBSCRIPTION),
     Row("DELETE", f"{SUBSCRIPTIONS}/sub-1", *_SUBSCRIPTION),
 )
-_JSON_PATHS = (REGISTER, REGISTER_SECRET, SOFTWARE, FIRMWARE, SUBSCRIBE)
+_NO_JSON = (CATEGORY, f"{OPERATIONS}/op-1/stop")
 JSON_OPERATIONS = (
     ("POST", REFRESH, "50400"),
     ("POST", LOGOUT, "50400"),
-    *((row.method, row.path, row.bad_input) for row in OPERATIONS_WITH_TOKEN if row.path in _JSON_PATHS),
+    *(
+        (row.method, row.path, row.bad_input)
+        for row in OPERATIONS_WITH_TOKEN
+        if row.method in ("POST", "PUT") and row.path not in _NO_JSON
+    ),
 )
 
 

@@ -21,15 +21,20 @@ from fleetbell.northbound.errors import FAULTS, Family
 from fleetbell.services.access import Access
 from fleetbell.services.package import Upload
 from server.tests.northbound.door import (
+    ADD,
     CATEGORY,
     DEVICES,
+    FIRMWARE,
+    GROUPS,
     JSON_OPERATIONS,
     LOGIN,
     LOGOUT,
+    MEMBERS,
     OPERATIONS,
     OPERATIONS_WITH_TOKEN,
     REFRESH,
     REGISTER,
+    REMOVE,
     SOFTWARE,
     SUBSCRIBE,
     SUBSCRIPTIONS,
@@ -54,7 +59,7 @@ def test_the_tables_of_these_tests_have_every_call_of_the_door(door: Door) -> No
     }
 
     of_the_tests = [*((row.method, row.path) for row in OPERATIONS_WITH_TOKEN), *NO_TOKEN]
-    assert {(method, re.sub(r"(dev|pkg|op|sub)-1", "ID", path)) for method, path in of_the_tests} == calls
+    assert {(method, re.sub(r"(dev|pkg|op|sub|grp)-1", "ID", path)) for method, path in of_the_tests} == calls
 
 
 @EVERY
@@ -205,7 +210,8 @@ async def test_a_body_that_is_no_good_json_is_refused_in_its_familys_words(
 async def test_a_body_that_is_too_long_is_refused_whether_it_says_so_or_not(
     door: Door, method: str, path: str, code: str
 ) -> None:
-    most = 1024 * 1024 if path in (SOFTWARE, SOFTWARE.replace("software", "firmware")) else 64 * 1024
+    lists = ("POST", SOFTWARE), ("POST", FIRMWARE), ("POST", GROUPS), ("POST", ADD), ("POST", REMOVE)
+    most = 1024 * 1024 if (method, path) in lists else 64 * 1024
     body = b'{"x":"' + b"x" * most + b'"}'
 
     async def unsaid() -> AsyncIterator[bytes]:
@@ -331,7 +337,7 @@ class Broken:
 def broken(door: Door, error: Exception) -> Door:
     """The same door over services that fail."""
     house: Any = door.house
-    for part in ("devices", "packages", "tasks", "subscriptions"):
+    for part in ("devices", "groups", "packages", "tasks", "subscriptions"):
         setattr(house, part, Broken(error))
     other = Door(house)
     other.tokens = door.tokens
@@ -341,15 +347,21 @@ def broken(door: Door, error: Exception) -> Door:
 GOOD: dict[str, dict[str, Any]] = {
     SUBSCRIBE: {"json": {"notifyType": RESULT, "callbackurl": URL}},
     SOFTWARE: {"json": {"fileId": "a", "targets": {"devices": ["b"]}}},
-    SOFTWARE.replace("software", "firmware"): {"json": {"fileId": "a", "targets": {"devices": ["b"]}}},
+    FIRMWARE: {"json": {"fileId": "a", "targets": {"devices": ["b"]}}},
     REGISTER: {"json": {"nodeId": "a"}},
     REGISTER.replace("v1.1.0", "v2.0.0"): {"json": {"nodeId": "a"}},
+    f"{GROUPS}/grp-1": {"json": {}},
+    MEMBERS: {"params": {"devGroupId": "grp-1"}},
+    ADD: {"json": {"devGroupId": "grp-1", "deviceIds": ["a"]}},
+    REMOVE: {"json": {"devGroupId": "grp-1", "deviceIds": ["a"]}},
 }
 
 
 def good(row: Row) -> dict[str, Any]:
     if (row.method, row.path) == ("POST", CATEGORY):
         return {"data": {"fileType": "softwarePackage", "version": "1"}, "files": {"file": ("a", b"x")}}
+    if (row.method, row.path) == ("POST", GROUPS):
+        return {"json": {"name": "hall"}}
     return GOOD.get(row.path, {})
 
 

@@ -9,15 +9,20 @@ from typing import Any
 import pytest
 
 from fleetbell.ports.store import Page
+from fleetbell.services.group import GroupWords
 from server.tests.northbound.door import (
+    ADD,
     CATEGORY,
     DEVICES,
     FIRMWARE,
+    GROUPS,
     LOGOUT,
+    MEMBERS,
     OPERATIONS,
     REFRESH,
     REGISTER,
     REGISTER_SECRET,
+    REMOVE,
     SOFTWARE,
     SUBSCRIBE,
     SUBSCRIPTIONS,
@@ -183,7 +188,46 @@ def of_tasks() -> Iterator[Case]:
         )
 
 
-CASES = [*of_access(), *of_devices(), *of_subscriptions(), *of_tasks()]
+def of_groups() -> Iterator[Case]:
+    bad, foreign = (400, "50400"), (403, "100217")
+    yield from cases(
+        GROUPS,
+        "name",
+        no=(bad, NOTHING),
+        not_it=(bad, (*NO_TEXTS, "x" * 51, "a\x00b", "a\nb")),
+        good=(FINE, ("x" * 50, "north-hall", "\N{GRINNING FACE}", "a b", "..")),
+    )
+    yield from cases(
+        GROUPS,
+        "description",
+        none=(FINE, (*NOTHING, "x" * 1024, "a\nb")),
+        not_it=(bad, (*NO_TEXTS, "x" * 1025)),
+    )
+    yield from cases(
+        GROUPS,
+        "maxDevNum",
+        good=(FINE, (ABSENT, None, 0, "0", 7, "7")),
+        not_it=(bad, (*NO_NUMBERS, -1, "-1", 2**31, True)),
+    )
+    yield from cases(GROUPS, "deviceIds", none=(FINE, (ABSENT, None, [])), not_it=(bad, (*NO_LISTS, [5])))
+    yield from cases(GROUPS, "appId", own=(FINE, (*NOTHING, "app-1")), other=(foreign, ("app-2", LONG)))
+    yield from cases(GROUPS, "id", any=(FINE, (None, *NO_TEXTS, LONG)))
+    bad, unknown = (400, "100604"), (200, "100603")
+    for path in (ADD, REMOVE):
+        yield from cases(
+            path, "devGroupId", no=(bad, NOTHING), not_it=(bad, NO_TEXTS), other=(unknown, (LONG, "a\x00b"))
+        )
+        yield from cases(
+            path, "deviceIds", no=(bad, (ABSENT, None, [])), not_it=(bad, (*NO_LISTS, [5], [None]))
+        )
+        yield from cases(
+            path, "accessAppId", own=(FINE, (*NOTHING, "app-1")), other=(foreign, ("app-2", LONG))
+        )
+    yield from cases(ADD, "deviceIds", other=((404, "100403"), ([""], [LONG], ["a\x00b"])))
+    yield from cases(REMOVE, "deviceIds", other=(FINE, ([""], [LONG], ["a\x00b"])))
+
+
+CASES = [*of_access(), *of_devices(), *of_subscriptions(), *of_tasks(), *of_groups()]
 
 
 def named(case: Case) -> str:
@@ -216,6 +260,11 @@ async def a_body(door: Door, path: str) -> dict[str, Any]:
         return {"nodeId": "meter-9", "deviceInfo": {"model": "WM10"}}
     if path == SUBSCRIBE:
         return {"notifyType": RESULT, "callbackurl": URL}
+    if path == GROUPS:
+        return {"name": f"group {next(NUMBERS)}"}
+    if path in (ADD, REMOVE):
+        group = await door.house.groups.create("app-1", GroupWords(name=f"group {next(NUMBERS)}"))
+        return {"devGroupId": group.group_id, "deviceIds": [(await door.house.device()).device_id]}
     if path in (SOFTWARE, FIRMWARE):
         kind = fit(await door.call("POST", CATEGORY, **a_form(path)))
         device = await door.house.device(f"meter-{next(NUMBERS)}")
@@ -252,12 +301,14 @@ def kept(house: House) -> list[int]:
         reading.packages(None, page).total,
         reading.tasks(None, page).total,
         reading.subscriptions("app-1", page).total,
+        reading.groups("app-1", page).total,
+        *(group.device_count for group in reading.groups("app-1", page).rows),
     ]
 
 
 async def everything_is_shown(door: Door) -> None:
     """What was taken can be shown again."""
-    for path in (DEVICES, CATEGORY, OPERATIONS, SUBSCRIPTIONS):
+    for path in (DEVICES, CATEGORY, OPERATIONS, SUBSCRIPTIONS, GROUPS):
         fit(await door.call("GET", path))
 
 
@@ -282,12 +333,15 @@ QUERIES = {
         ["operationType", "operationStatus", "deviceId", "manufacturerName", "deviceType", "model"],
     ),
     SUBSCRIPTIONS: ("100228", ["appId", "notifyType"]),
+    GROUPS: ("50400", ["appId", "accessAppId", "name"]),
+    MEMBERS: ("100604", ["appId", "accessAppId", "devGroupId"]),
 }
 PAGES = {
     DEVICES: ("100405", 250),
     CATEGORY: ("123029", 100),
     OPERATIONS: ("123029", 100),
     SUBSCRIPTIONS: ("100228", 1000),
+    GROUPS: ("50400", 1000),
 }
 
 
@@ -349,10 +403,15 @@ async def test_an_id_that_cannot_be_is_unknown(door: Door, id_: str) -> None:
         ("POST", f"{OPERATIONS}/{id_}/stop", "123009"),
         ("GET", f"{SUBSCRIPTIONS}/{id_}", "100225"),
         ("DELETE", f"{SUBSCRIPTIONS}/{id_}", "100225"),
+        ("GET", f"{GROUPS}/{id_}", "100603"),
+        ("DELETE", f"{GROUPS}/{id_}", "100603"),
     ]:
         sent = await door.raw(method, path)
 
-        assert (sent[0]["status"], json.loads(sent[1]["body"])["error_code"]) == (404, code)
+        assert (sent[0]["status"], json.loads(sent[1]["body"])["error_code"]) == (
+            200 if code == "100603" else 404,
+            code,
+        )
         assert len(sent[1]["body"]) < 1000
 
 

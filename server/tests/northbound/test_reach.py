@@ -14,10 +14,14 @@ from fleetbell.northbound import call
 from fleetbell.northbound.errors import TABLE, Family, api_error
 from fleetbell.ports.store import Page
 from fleetbell.services.access import Access
+from fleetbell.services.group import GroupWords
 from server.tests.northbound.door import (
+    ADD,
     CATEGORY,
     DEVICES,
+    GROUPS,
     LOGIN,
+    MEMBERS,
     OPERATIONS,
     REFRESH,
     REGISTER,
@@ -46,6 +50,8 @@ TOUCHED = {
     Family.TASKS: ("GET", OPERATIONS),
     Family.REGISTRATION: ("POST", REGISTER),
     Family.DEVICES: ("GET", DEVICES),
+    Family.GROUPS: ("GET", GROUPS),
+    Family.MEMBERS: ("GET", MEMBERS),
 }
 
 
@@ -71,6 +77,7 @@ async def test_every_row_of_the_error_table_is_reached_by_a_call(
     await packages(door)
     await tasks(door)
     await devices(door)
+    await groups(door)
     await troubles(door, monkeypatch)
 
     assert reached == EVERY_ROW
@@ -85,7 +92,7 @@ async def who_calls(door: Door) -> None:
         await door.call(method, path, headers={"app_key": "app-9"})
         await door.call(method, path, by="app-2", headers={"app_key": "app-1"})
         await hurried.call(method, path)
-    for family in (Family.SUBSCRIPTIONS, Family.REGISTRATION, Family.DEVICES):
+    for family in TOUCHED.keys() - {Family.MANAGEMENT, Family.PACKAGES, Family.TASKS}:
         method, path = TOUCHED[family]
         await door.call(method, path, params={"appId": "app-2"})
 
@@ -151,10 +158,39 @@ async def devices(door: Door) -> None:
     refused(await door.call("DELETE", f"{DEVICES}/{busy.device_id}"), 400, "100022")
 
 
+async def groups(door: Door) -> None:
+    device = (await door.house.device("meter-6")).device_id
+    full = await door.house.groups.create("app-1", GroupWords(name="full", devices_most=1), [device])
+    other = (await door.house.device("meter-7")).device_id
+    many = [f"dev-{number}" for number in range(1001)]
+
+    async def create(status: int, code: str, **body: object) -> None:
+        refused(await door.call("POST", GROUPS, json={"name": "hall", **body}), status, code)
+
+    async def add(status: int, code: str, **body: object) -> None:
+        whole = {"devGroupId": full.group_id, "deviceIds": [device], **body}
+        refused(await door.call("POST", ADD, json=whole), status, code)
+
+    await create(400, "50400", name="")
+    await create(200, "100602", name="full")
+    await create(200, "100601", maxDevNum=1, deviceIds=[device, other])
+    await create(400, "100609", deviceIds=many)
+    await create(404, "100403", deviceIds=["dev-9"])
+    refused(await door.call("GET", f"{GROUPS}/grp-9"), 200, "100603")
+    refused(await door.call("GET", f"{GROUPS}?pageSize=1001"), 400, "50400")
+    await add(400, "100604", deviceIds=[])
+    await add(200, "100603", devGroupId="grp-9")
+    await add(200, "100601", deviceIds=[other])
+    await add(400, "100609", deviceIds=many)
+    await add(404, "100403", deviceIds=["dev-9"])
+    refused(await door.call("GET", f"{MEMBERS}?devGroupId={full.group_id}&pageSize=1001"), 400, "100405")
+
+
 async def troubles(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store takes no writes for a while, and then the disk is full."""
     package, device = await door.house.package(), await door.house.device("meter-4")
     task = {"fileId": package.file_id, "targets": {"devices": [device.device_id]}}
+    members = {"devGroupId": "grp-1", "deviceIds": [device.device_id]}
     form = {"appId": "app-1", "secret": door.secrets["app-1"]}
     for trouble in (errors.Busy("too much waits"), errors.StorageFull("the disk is full")):
 
@@ -170,6 +206,8 @@ async def troubles(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
             refused(await door.call("POST", SOFTWARE, json=task), 503, "120001")
             refused(await door.call("POST", REGISTER, json={"nodeId": "meter-5"}), 503, "50252")
             refused(await door.call("DELETE", f"{DEVICES}/{device.device_id}"), 503, "50252")
+            refused(await door.call("POST", GROUPS, json={"name": "hall"}), 503, "50252")
+            refused(await door.call("POST", ADD, json=members), 503, "50252")
     left = [path.name for path in (door.house.folder / "packages").iterdir()]
     assert package.file_id in left
     assert len(left) == len(door.house.store.reading.packages("app-1", Page()).rows)
@@ -184,6 +222,8 @@ SOURCES = {
     Family.TASKS: ("northbound.task", "services.task"),
     Family.REGISTRATION: ("northbound.device", "services.device"),
     Family.DEVICES: ("northbound.device", "services.device"),
+    Family.GROUPS: ("northbound.group", "services.group"),
+    Family.MEMBERS: ("northbound.group", "services.group"),
 }
 STORES = {
     Family.LOGIN: "application",
@@ -193,6 +233,8 @@ STORES = {
     Family.TASKS: "task",
     Family.REGISTRATION: "device",
     Family.DEVICES: "device",
+    Family.GROUPS: "group",
+    Family.MEMBERS: "group",
 }
 _CALLER = {errors.AppKeyMissing, errors.ApplicationUnknown, errors.TokenInvalid, errors.RateExceeded}
 _CREDENTIALS = {errors.CredentialsMissing, errors.CredentialsInvalid}
@@ -218,6 +260,8 @@ OF_OTHERS: dict[Family, set[type[errors.DomainError]]] = {
     Family.TASKS: {*_CREDENTIALS, errors.ApplicationNotAuthorized},
     Family.REGISTRATION: {*_CREDENTIALS, errors.PageInvalid, errors.DeviceUnknown, errors.DeviceBusy},
     Family.DEVICES: {*_CREDENTIALS, errors.NodeIdTaken},
+    Family.GROUPS: _CREDENTIALS,
+    Family.MEMBERS: {*_CREDENTIALS, errors.GroupNameTaken},
 }
 
 

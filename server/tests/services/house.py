@@ -17,6 +17,7 @@ from fleetbell.ports.store import HandOver, Store
 from fleetbell.services.access import Access
 from fleetbell.services.application import Applications, NewApplication
 from fleetbell.services.device import Devices, NewDevice
+from fleetbell.services.group import Groups
 from fleetbell.services.package import NewPackage, Packages
 from fleetbell.services.progress import tell
 from fleetbell.services.subscription import Subscriptions
@@ -42,6 +43,7 @@ class House:
         self.access = Access(store, self.clock, calls_per_window=calls_per_window)
         self.applications = Applications(store, self.clock, trust_changed=self.trust_changes.append)
         self.devices = Devices(store, self.clock)
+        self.groups = Groups(store, self.clock)
         self.packages = Packages(store, self.blobs, self.clock)
         self.tasks = Tasks(store, self.clock, take=lambda _: True, handed=self._handed.append)
         self.subscriptions = Subscriptions(

@@ -12,6 +12,7 @@ from fleetbell_sdk.legacy.platform import ClientInfo, ask, complete, passed, seg
 __all__ = [
     "Authentication",
     "DataCollection",
+    "DeviceGroupManagement",
     "DeviceManagement",
     "DeviceUpgrade",
     "SubscriptionManagement",
@@ -21,6 +22,7 @@ _SUBSCRIPTIONS = "/iocm/app/sub/v1.2.0/subscriptions"
 _CATEGORY = "/iodm/northbound/v1.5.0/category"
 _OPERATIONS = "/iodm/northbound/v1.5.0/operations"
 _DEVICES = "/iocm/app/dm/v1.4.0/devices"
+_GROUPS = "/iocm/app/devgroup/v1.3.0/devGroups"
 _REGISTRATIONS = "/iocm/app/reg/v1.1.0/deviceCredentials"
 
 
@@ -140,3 +142,46 @@ class DataCollection:
     def queryBatchDevicesInfo(self, qbdiInDTO: object, accessToken: str) -> str:
         """List devices; takes a ``QueryBatchDevicesInfoInDTO``."""
         return ask("GET", _DEVICES, accessToken=accessToken, query=qbdiInDTO)
+
+
+class DeviceGroupManagement:
+    """Make, change and delete device groups; put devices into them and take them out."""
+
+    def createDeviceGroup(self, cdgInDTO: object, accessToken: str) -> str:
+        """Make a group; takes a ``CreateDeviceGroupInDTO``. The answer has ``id``."""
+        return ask("POST", _GROUPS, accessToken=accessToken, body=cdgInDTO)
+
+    def modifyDeviceGroup(
+        self, mdgInDTO: object, devGroupId: str, accessAppId: str | None, accessToken: str
+    ) -> str:
+        """Change a group; takes a ``ModifyDeviceGroupInDTO``."""
+        path = f"{_GROUPS}/{segment(devGroupId)}"
+        return ask("PUT", path, accessToken=accessToken, body=mdgInDTO, query={"accessAppId": accessAppId})
+
+    def deleteDeviceGroup(self, devGroupId: str, accessAppId: str | None, accessToken: str) -> str:
+        """Delete a group. The answer is empty."""
+        path = f"{_GROUPS}/{segment(devGroupId)}"
+        return ask("DELETE", path, accessToken=accessToken, query={"accessAppId": accessAppId})
+
+    def queryDeviceGroups(self, qdgInDTO: object, accessToken: str) -> str:
+        """List groups; takes a ``QueryDeviceGroupsInDTO``."""
+        return ask("GET", _GROUPS, accessToken=accessToken, query=qdgInDTO)
+
+    def querySingleDeviceGroup(self, devGroupId: str, accessAppId: str | None, accessToken: str) -> str:
+        """Query one group."""
+        path = f"{_GROUPS}/{segment(devGroupId)}"
+        return ask("GET", path, accessToken=accessToken, query={"accessAppId": accessAppId})
+
+    def queryDeviceGroupMembers(self, qdgmInDTO: object, accessToken: str) -> str:
+        """List the devices of a group; takes a ``QueryDeviceGroupMembersInDTO``."""
+        return ask("GET", "/iocm/app/dm/v1.2.0/devices/ids", accessToken=accessToken, query=qdgmInDTO)
+
+    def addDevicesToGroup(self, dgwdlDTO: object, accessAppId: str | None, accessToken: str) -> str:
+        """Put devices into a group; takes a ``DeviceGroupWithDeviceListDTO``."""
+        path = "/iocm/app/dm/v1.1.0/devices/addDevGroupTagToDevices"
+        return ask("POST", path, accessToken=accessToken, body=dgwdlDTO, query={"accessAppId": accessAppId})
+
+    def deleteDevicesFromGroup(self, dgwdlDTO: object, accessAppId: str | None, accessToken: str) -> str:
+        """Take devices out of a group; takes a ``DeviceGroupWithDeviceListDTO``."""
+        path = "/iocm/app/dm/v1.1.0/devices/deleteDevGroupTagFromDevices"
+        return ask("POST", path, accessToken=accessToken, body=dgwdlDTO, query={"accessAppId": accessAppId})

@@ -13,11 +13,16 @@ __all__ = [
     "AuthOutDTO",
     "AuthRefreshInDTO",
     "AuthRefreshOutDTO",
+    "CreateDeviceGroupInDTO",
+    "CreateDeviceGroupOutDTO",
     "CreateUpgradeTaskInDTO",
     "CreateUpgradeTaskOutDTO",
     "DeleteBatchSubInDTO",
+    "DeviceGroupWithDeviceListDTO",
     "DeviceInfoDTO",
     "Dto",
+    "ModifyDeviceGroupInDTO",
+    "ModifyDeviceGroupOutDTO",
     "ModifyDeviceInfoInDTO",
     "NotifyFwUpgradeResultDTO",
     "NotifyFwUpgradeStateChangedDTO",
@@ -30,6 +35,11 @@ __all__ = [
     "QueryBatchDevicesInfoInDTO",
     "QueryBatchSubInDTO",
     "QueryBatchSubOutDTO",
+    "QueryDeviceGroupMembersInDTO",
+    "QueryDeviceGroupMembersOutDTO",
+    "QueryDeviceGroupsInDTO",
+    "QueryDeviceGroupsOutDTO",
+    "QuerySingleDeviceGroupOutDTO",
     "QueryUpgradePackageListInDTO",
     "QueryUpgradePackageListOutDTO",
     "QueryUpgradePackageOutDTO",
@@ -278,6 +288,46 @@ class QueryBatchDevicesInfoInDTO(
     ),
 ):
     """Which devices to list."""
+
+
+class CreateDeviceGroupInDTO(Dto, fields="name description appId maxDevNum deviceIds id"):
+    """A device group to make."""
+
+
+class CreateDeviceGroupOutDTO(Dto, fields="name description id appId maxDevNum curDevNum creator"):
+    """The device group that was made."""
+
+
+class ModifyDeviceGroupInDTO(Dto, fields="name description maxDevNum"):
+    """What to change of a device group."""
+
+
+class ModifyDeviceGroupOutDTO(Dto, fields="name description id appId maxDevNum curDevNum creator"):
+    """The device group as it is now."""
+
+
+class QueryDeviceGroupsInDTO(Dto, fields="accessAppId pageNo pageSize name"):
+    """Which device groups to list."""
+
+
+class QueryDeviceGroupsOutDTO(Dto, fields="totalCount pageNo pageSize list"):
+    """A page of device groups."""
+
+
+class QuerySingleDeviceGroupOutDTO(Dto, fields="name description id appId maxDevNum curDevNum creator"):
+    """A device group."""
+
+
+class QueryDeviceGroupMembersInDTO(Dto, fields="devGroupId accessAppId pageNo pageSize"):
+    """Of which device group to list the devices."""
+
+
+class QueryDeviceGroupMembersOutDTO(Dto, fields="totalCount pageNo pageSize deviceIds"):
+    """A page of the devices of a group."""
+
+
+class DeviceGroupWithDeviceListDTO(Dto, fields="devGroupId deviceIds accessAppId"):
+    """A device group and devices for it."""
 
 
 class NotifySwUpgradeStateChangedDTO(

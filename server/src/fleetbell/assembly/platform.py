@@ -29,6 +29,7 @@ from fleetbell.services.access import Access
 from fleetbell.services.application import Applications
 from fleetbell.services.device import Devices
 from fleetbell.services.dispatch import Dispatcher, Sending
+from fleetbell.services.group import Groups
 from fleetbell.services.package import Packages
 from fleetbell.services.progress import Progress
 from fleetbell.services.signing import Signers
@@ -132,6 +133,7 @@ def _platform(
         ),
         applications=Applications(store, clock, trust_changed=trust, signing_changed=signers.changed),
         devices=Devices(store, clock),
+        groups=Groups(store, clock),
         packages=Packages(store, blobs, clock),
         tasks=Tasks(store, clock, take=take, handed=handed, upgrade_time_as_number=as_number),
         subscriptions=Subscriptions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fleetbell.northbound import access, device, package, subscription, task
+from fleetbell.northbound import access, device, group, package, subscription, task
 from fleetbell.northbound.call import Limits, Resource, Services, unknown_path
 from fleetbell.northbound.errors import Family
 
@@ -15,6 +15,7 @@ _FAMILIES = (
     ("/iodm/app/sub/", Family.MANAGEMENT),
     ("/iocm/app/sub/", Family.SUBSCRIPTIONS),
     ("/iocm/app/reg/", Family.REGISTRATION),
+    ("/iocm/app/devgroup/", Family.GROUPS),
     ("/iodm/northbound/v1.5.0/operations", Family.TASKS),
     ("/iodm/northbound/", Family.PACKAGES),
 )
@@ -48,6 +49,7 @@ def resources(services: Services, limits: Limits) -> dict[str, Resource]:
     return {
         **access.resources(services, limits),
         **device.resources(services, limits),
+        **group.resources(services, limits),
         **package.resources(services, limits),
         **task.resources(services, limits),
         **subscription.resources(services, limits),

@@ -35,6 +35,7 @@ from fleetbell.northbound.errors import FAULTS, TABLE, Family, api_error
 from fleetbell.ports.store import Page
 from fleetbell.services.access import Access
 from fleetbell.services.device import Devices
+from fleetbell.services.group import Groups
 from fleetbell.services.package import Packages
 from fleetbell.services.subscription import Subscriptions
 from fleetbell.services.task import Tasks
@@ -72,6 +73,8 @@ class Services(Protocol):
     @property
     def devices(self) -> Devices: ...
     @property
+    def groups(self) -> Groups: ...
+    @property
     def packages(self) -> Packages: ...
     @property
     def tasks(self) -> Tasks: ...
@@ -108,12 +111,18 @@ class Call:
         app_key = self.headers.get("app_key") or self.headers.get("x-app-key")
         self._application = access.caller(app_key, _bearer(self.headers.get("authorization")))
 
-    def check_owner(self) -> None:
-        """Refuse a query parameter ``appId`` that names another application."""
-        owner = self.query.text("appId")
-        if owner is not None and owner != self.application_id:
+    def check_owners(self) -> None:
+        """Refuse a query that names another application: ``appId``, or ``accessAppId`` as some pages have
+        it.
+        """
+        for name in ("appId", "accessAppId"):
+            self.check_owner(self.query.text(name))
+
+    def check_owner(self, application_id: str | None) -> None:
+        """Refuse another application than the caller; "" and None stand for the caller."""
+        if application_id and application_id != self.application_id:
             raise ApplicationNotAuthorized(
-                f"appId is {owner[:80]!r}, another application than the caller; leave it out"
+                f"appId is {application_id[:80]!r}, another application than the caller; leave it out"
             )
 
     def path_part(self, name: str) -> str:
@@ -297,7 +306,7 @@ class Resource:
                 if self._access is not None:
                     call.admit(self._access)
                     if self._has_owner:
-                        call.check_owner()
+                        call.check_owners()
                 return await handler(call)
             except DomainError as refusal:
                 row = api_error(self.family, refusal)

@@ -28,6 +28,8 @@ class Family(enum.Enum):
     TASKS = "upgrade tasks"
     REGISTRATION = "registering devices"
     DEVICES = "querying and deleting devices"
+    GROUPS = "device groups"
+    MEMBERS = "devices of a group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,9 @@ _NO_APPLICATION = ApiError(403, "100203", "The application is not existed.")
 _NO_APP_KEY = ApiError(500, "100229", "Get AppKey from header failed.")
 _UPGRADE_BAD_REQUEST = ApiError(400, "120015", "Bad request error.")
 _UPGRADE_BAD_PAGE = ApiError(400, "123029", "pageNo or pageSize beyond the limit.")
+_DEVICE_UNKNOWN = ApiError(404, "100403", "The device is not existed.")
+_GROUP_UNKNOWN = ApiError(200, "100603", "The device group is not existed.")
+_GROUP_FULL = ApiError(200, "100601", "The number of device in the group has reach the max.")
 _NO_DEVICE_OR_FILE = ApiError(404, "123002", "Device or package file not found.")
 
 
@@ -153,8 +158,38 @@ TABLE: Mapping[Family, Mapping[type[errors.DomainError], ApiError]] = {
         errors.RateExceeded: _THROTTLED,
         errors.InputInvalid: ApiError(400, "100022", "The input is invalid."),
         errors.PageInvalid: ApiError(400, "100405", "The request parameter is invalid."),
-        errors.DeviceUnknown: ApiError(404, "100403", "The device is not existed."),
+        errors.DeviceUnknown: _DEVICE_UNKNOWN,
         errors.DeviceBusy: ApiError(400, "100022", "The input is invalid."),  # not documented
+        **_not_now("50252", "Internal server error."),
+    },
+    # What is refused about a group itself comes with status 200, as its pages have it.
+    Family.GROUPS: {
+        errors.AppKeyMissing: ApiError(500, "100220", "Get AppKey from header failed."),
+        errors.ApplicationUnknown: _NO_APPLICATION,
+        errors.ApplicationNotAuthorized: _UNAUTHORIZED,
+        errors.TokenInvalid: _BAD_TOKEN,
+        errors.RateExceeded: _THROTTLED,
+        errors.InputInvalid: ApiError(400, "50400", "The input is invalid."),
+        errors.PageInvalid: ApiError(400, "50400", "The input is invalid."),
+        errors.GroupUnknown: _GROUP_UNKNOWN,
+        errors.GroupNameTaken: ApiError(200, "100602", "The device group name has been used."),
+        errors.GroupFull: _GROUP_FULL,
+        errors.GroupDevicesTooMany: ApiError(400, "100609", "Too much devices to add."),
+        errors.DeviceUnknown: _DEVICE_UNKNOWN,
+        **_not_now("50252", "Internal server error."),
+    },
+    Family.MEMBERS: {
+        errors.AppKeyMissing: ApiError(500, "100220", "Get AppKey from header failed."),
+        errors.ApplicationUnknown: _NO_APPLICATION,
+        errors.ApplicationNotAuthorized: _UNAUTHORIZED,
+        errors.TokenInvalid: _BAD_TOKEN,
+        errors.RateExceeded: _THROTTLED,
+        errors.InputInvalid: ApiError(400, "100604", "The device group request parameter is invalid."),
+        errors.PageInvalid: ApiError(400, "100405", "The request parameter is invalid."),
+        errors.GroupUnknown: _GROUP_UNKNOWN,
+        errors.GroupFull: _GROUP_FULL,
+        errors.GroupDevicesTooMany: ApiError(400, "100609", "Too much devices to add."),
+        errors.DeviceUnknown: _DEVICE_UNKNOWN,
         **_not_now("50252", "Internal server error."),
     },
 }
@@ -167,6 +202,8 @@ FAULTS: Mapping[Family, ApiError] = {
     Family.TASKS: ApiError(500, "120001", "Internal server error."),
     Family.REGISTRATION: ApiError(500, "50252", "Internal server error."),
     Family.DEVICES: ApiError(500, "50252", "Internal server error."),
+    Family.GROUPS: ApiError(500, "50252", "Internal server error."),
+    Family.MEMBERS: ApiError(500, "50252", "Internal server error."),
 }
 """What is answered when the platform itself is at fault; only a reference follows."""
 

@@ -10,6 +10,7 @@ from fleetbell.services.access import Access
 from fleetbell.services.application import Applications
 from fleetbell.services.device import Devices
 from fleetbell.services.dispatch import Dispatcher
+from fleetbell.services.group import Groups
 from fleetbell.services.package import Packages
 from fleetbell.services.progress import Progress
 from fleetbell.services.subscription import Subscriptions
@@ -24,6 +25,7 @@ class Services:
     access: Access
     applications: Applications
     devices: Devices
+    groups: Groups
     packages: Packages
     tasks: Tasks
     subscriptions: Subscriptions

@@ -1,0 +1,159 @@
+"""Device groups and their members on the wire."""
+
+from typing import Any
+
+import pytest
+
+from server.tests.northbound.door import ADD, GROUPS, MEMBERS, REMOVE, Door, empty, fit, refused
+
+
+async def a_group(door: Door, name: str = "hall", **more: Any) -> dict[str, Any]:
+    made: dict[str, Any] = fit(await door.call("POST", GROUPS, json={"name": name, **more}))
+    return made
+
+
+async def ids(door: Door, *node_ids: str) -> list[str]:
+    return [(await door.house.device(name)).device_id for name in node_ids]
+
+
+async def test_a_new_group_answers_the_documented_fields(door: Door) -> None:
+    devices = await ids(door, "meter-1", "meter-2")
+
+    made = await a_group(door, description="the hall", maxDevNum=9, deviceIds=devices)
+
+    assert made == {
+        "name": "hall",
+        "description": "the hall",
+        "id": made["id"],
+        "appId": "app-1",
+        "maxDevNum": 9,
+        "curDevNum": 2,
+        "creator": "app-1",
+    }
+    assert fit(await door.call("GET", f"{GROUPS}/{made['id']}?accessAppId=app-1")) == made
+
+
+async def test_a_group_as_old_clients_send_it_is_made(door: Door) -> None:
+    made = await a_group(door, appId=None, description=None, deviceIds=None, id=None, maxDevNum="0")
+
+    assert (made["maxDevNum"], made["curDevNum"], made["description"]) == (0, 0, "")
+
+
+async def test_groups_are_listed_in_pages_and_by_name(door: Door) -> None:
+    made = [await a_group(door, name) for name in ("a", "b", "c")]
+
+    first = fit(await door.call("GET", f"{GROUPS}?&pageNo=0&pageSize=2"))
+    second = fit(await door.call("GET", f"{GROUPS}?&accessAppId=app-1&pageNo=1&pageSize=2"))
+    named = fit(await door.call("GET", f"{GROUPS}?name=b"))
+
+    assert first == {"totalCount": 3, "pageNo": 0, "pageSize": 2, "list": made[:2]}
+    assert second["list"] == made[2:]
+    assert (named["totalCount"], named["pageSize"], named["list"]) == (1, 10, made[1:2])
+    assert fit(await door.call("GET", GROUPS, by="app-2"))["list"] == []
+
+
+async def test_a_group_is_changed_and_answered_as_it_is_now(door: Door) -> None:
+    made = await a_group(door, description="old", maxDevNum=3)
+
+    changed = fit(await door.call("PUT", f"{GROUPS}/{made['id']}", json={"name": "yard", "maxDevNum": "0"}))
+
+    assert changed == {**made, "name": "yard", "maxDevNum": 0}
+    assert fit(await door.call("GET", f"{GROUPS}/{made['id']}")) == changed
+
+
+async def test_a_group_is_deleted_with_200_once(door: Door) -> None:
+    made = await a_group(door)
+    path = f"{GROUPS}/{made['id']}"
+
+    empty(await door.call("DELETE", f"{path}?accessAppId=app-1"), 200)
+
+    for method in ("GET", "DELETE"):
+        sentence = refused(await door.call(method, path), 200, "100603")
+        assert sentence.startswith("The device group is not existed. ")
+
+
+async def test_devices_come_and_go(door: Door) -> None:
+    devices = await ids(door, "meter-1", "meter-2", "meter-3")
+    group_id = (await a_group(door))["id"]
+    body = {"accessAppId": None, "devGroupId": group_id, "deviceIds": devices}
+
+    added = fit(await door.call("POST", f"{ADD}?accessAppId=app-1", json=body))
+    page = fit(await door.call("GET", f"{MEMBERS}?devGroupId={group_id}&pageNo=1&pageSize=2"))
+    removed = fit(await door.call("POST", REMOVE, json={**body, "deviceIds": devices[:2]}))
+    left = fit(await door.call("GET", f"{MEMBERS}?&accessAppId=app-1&devGroupId={group_id}"))
+
+    assert added == {"devGroupId": group_id, "deviceIds": devices}
+    assert page == {"totalCount": 3, "pageNo": 1, "pageSize": 2, "deviceIds": devices[2:]}
+    assert removed == {"devGroupId": group_id, "deviceIds": devices[:2]}
+    assert left == {"totalCount": 1, "pageNo": 0, "pageSize": 10, "deviceIds": devices[2:]}
+
+
+async def test_a_deleted_device_is_in_no_group(door: Door) -> None:
+    devices = await ids(door, "meter-1")
+    group_id = (await a_group(door, deviceIds=devices))["id"]
+
+    await door.house.devices.delete("app-1", devices[0])
+
+    assert fit(await door.call("GET", f"{GROUPS}/{group_id}"))["curDevNum"] == 0
+
+
+async def test_another_application_named_anywhere_is_refused(door: Door) -> None:
+    group_id = (await a_group(door))["id"]
+    named = {"devGroupId": group_id, "deviceIds": ["dev-1"], "accessAppId": "app-2"}
+
+    refused(await door.call("POST", GROUPS, json={"name": "yard", "appId": "app-2"}), 403, "100217")
+    for path in (ADD, REMOVE):
+        refused(await door.call("POST", path, json=named), 403, "100217")
+    for query in ("appId=app-2", "accessAppId=app-2"):
+        refused(await door.call("GET", f"{GROUPS}?{query}"), 403, "100217")
+        refused(await door.call("GET", f"{MEMBERS}?devGroupId={group_id}&{query}"), 403, "100217")
+
+
+async def test_what_is_wrong_with_a_group_has_its_documented_code(door: Door) -> None:
+    [device] = await ids(door, "meter-1")
+    made = await a_group(door, maxDevNum=1, deviceIds=[device])
+    other = await door.house.device("meter-2")
+
+    async def create(status: int, code: str, **body: Any) -> None:
+        refused(await door.call("POST", GROUPS, json={"name": "yard", **body}), status, code)
+
+    await create(400, "50400", name=None)
+    await create(400, "50400", maxDevNum=-1)
+    await create(200, "100602", name="hall")
+    await create(200, "100601", maxDevNum=1, deviceIds=[device, other.device_id])
+    await create(400, "100609", deviceIds=[f"dev-{number}" for number in range(1001)])
+    await create(404, "100403", deviceIds=["dev-9"])
+    path = f"{GROUPS}/{made['id']}"
+    yard = await a_group(door, "yard")
+    refused(await door.call("PUT", path, json={"name": ""}), 400, "50400")
+    refused(await door.call("PUT", path, json={"name": "yard"}), 200, "100602")
+    fit(await door.call("POST", ADD, json={"devGroupId": yard["id"], "deviceIds": [device, other.device_id]}))
+    refused(await door.call("PUT", f"{GROUPS}/{yard['id']}", json={"maxDevNum": 1}), 200, "100601")
+
+
+async def test_what_is_wrong_with_its_devices_has_its_documented_code(door: Door) -> None:
+    [device] = await ids(door, "meter-1")
+    full = await a_group(door, maxDevNum=1, deviceIds=[device])
+    other = (await door.house.device("meter-2")).device_id
+
+    async def change(status: int, code: str, *paths: str, **body: Any) -> None:
+        for path in paths or (ADD, REMOVE):
+            whole = {"devGroupId": full["id"], "deviceIds": [device], **body}
+            refused(await door.call("POST", path, json=whole), status, code)
+
+    await change(400, "100604", devGroupId=None)
+    await change(400, "100604", deviceIds=[])
+    await change(400, "100604", deviceIds=None)
+    await change(400, "100604", deviceIds=[5])
+    await change(400, "100609", deviceIds=[f"dev-{number}" for number in range(1001)])
+    await change(200, "100603", devGroupId="grp-9")
+    await change(404, "100403", ADD, deviceIds=["dev-9"])
+    await change(200, "100601", ADD, deviceIds=[other])
+    refused(await door.call("GET", MEMBERS), 400, "100604")
+    refused(await door.call("GET", f"{MEMBERS}?devGroupId=grp-9"), 200, "100603")
+
+
+@pytest.mark.parametrize("page", ["pageNo=-1", "pageNo=x", "pageSize=0", "pageSize=1001"])
+async def test_a_page_outside_its_limits_is_refused(door: Door, page: str) -> None:
+    refused(await door.call("GET", f"{GROUPS}?{page}"), 400, "50400")
+    refused(await door.call("GET", f"{MEMBERS}?devGroupId=grp-1&{page}"), 400, "100405")
