@@ -116,5 +116,5 @@ def _add_task(tx: Transaction, *, numbers: range, at_ms: int) -> list[int]:
         (f"sop-{number:024x}", device_id) for number, device_id in zip(numbers, device_ids, strict=True)
     ]
     attempts = tx.add_task(task, shares)
-    tx.occupy_devices(attempts)
+    tx.offer_attempts(attempts, at_ms=at_ms, look_at_ms=at_ms + 86_400_000)
     return [attempt.action_id for attempt in attempts]

@@ -6,6 +6,7 @@ Nothing below the doors reads the system's clock by itself: services take a :cla
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -41,3 +42,20 @@ def wire_time(at_ms: int | None) -> str | None:
     if at_ms is None:
         return None
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+_WIRE_TIME = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
+
+
+def read_wire_time(text: str) -> int:
+    """The milliseconds of a time as the API writes it.
+
+    Raises:
+        ValueError: not such a time.
+
+    >>> read_wire_time("20261120T100000Z")
+    1795168800000
+    """
+    if not _WIRE_TIME.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is not a time such as 20261120T100000Z")
+    return round(datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp() * 1000)

@@ -319,6 +319,40 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tasks:
+    """How long the steps of an upgrade may take, and what a task's policy leaves open."""
+
+    online_wait_s: float = setting(
+        86_400.0, "How long a device may take to notice its offer; a window of the task replaces it."
+    )
+    download_s: float = setting(3600.0, "How long a device may take from there until it has the package.")
+    result_s: float = setting(
+        1800.0,
+        "How long a device may take from there, and again from the start of its installation, "
+        "until it tells the result.",
+    )
+    same_version: str = setting(
+        "success",
+        "What becomes of a device that runs the target version already: success, fail, or install (again).",
+    )
+    retry_wait_s: float = setting(
+        60.0, "The time between the end of a task's last sub task and the retry of those that failed."
+    )
+    poll_s: float = setting(
+        1.0, "The longest it takes upkeep to see that another process made something due for a task."
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("online_wait_s", "download_s", "result_s", "poll_s"):
+            _check(getattr(self, name) > 0, f"tasks.{name} must be above 0")
+        _check(self.retry_wait_s >= 0, "tasks.retry_wait_s must be 0 or more")
+        _check(
+            self.same_version in ("success", "fail", "install"),
+            f"tasks.same_version is success, fail or install, not {self.same_version!r}",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Messages:
     """What push messages say where the documents leave a choice."""
 
@@ -369,6 +403,7 @@ class Settings:
     egress: Egress = field(default_factory=Egress)
     dispatch: Dispatch = field(default_factory=Dispatch)
     storage: Storage = field(default_factory=Storage)
+    tasks: Tasks = field(default_factory=Tasks)
     messages: Messages = field(default_factory=Messages)
     logging: Logging = field(default_factory=Logging)
 

@@ -137,7 +137,23 @@ class TargetGroupsUnsupported(DomainError):
 
 
 class ExecuteTypeInvalid(DomainError):
-    """The policy names an execution type that is unknown or not offered."""
+    """The policy names no execution type, or one that is unknown."""
+
+
+class WindowInvalid(DomainError):
+    """A time of the policy's window is missing or cannot be read."""
+
+
+class WindowReversed(DomainError):
+    """The window would end before it starts."""
+
+
+class WindowPast(DomainError):
+    """The window would start in the past."""
+
+
+class WindowShort(DomainError):
+    """The window is open for less than five minutes."""
 
 
 class RetryTimesInvalid(DomainError):

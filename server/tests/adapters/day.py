@@ -107,7 +107,8 @@ def _furnish(tx: Transaction) -> None:
         tx.add_device(a_device(device_id, name="n" * 2000))
     tx.add_package(a_package())
     task = a_task(device_ids=ids)
-    tx.occupy_devices(tx.add_task(task, shares_of(task)))
+    attempts = tx.add_task(task, shares_of(task))
+    tx.offer_attempts(attempts, at_ms=START_MS, look_at_ms=START_MS + 86_400_000)
 
 
 def state_of(store: SqliteStore) -> str:

@@ -163,7 +163,8 @@ def of_tasks() -> Iterator[Case]:
             path,
             "policy.executeType",
             no=(when, NOTHING),
-            other=(when, ("NOW", "soon", "device_online", "custom", LONG)),
+            any=(FINE, ("device_online",)),
+            other=(when, ("NOW", "soon", LONG)),
             not_it=(bad, NO_TEXTS),
         )
         for name in ("startTime", "endTime"):

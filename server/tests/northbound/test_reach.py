@@ -142,7 +142,14 @@ async def tasks(door: Door) -> None:
     await create(400, "123024", targets={"devices": [f"dev-{number}" for number in range(257)]})
     await create(400, "123025", policy={"executeType": "soon"})
     await create(400, "123027", targets={"deviceGroups": ["hall"]})
-    await create(400, "123028", policy={"executeType": "now", "retryType": True, "retryTimes": 2})
+    await create(400, "123028", policy={"executeType": "now", "retryType": True, "retryTimes": 6})
+    for code, start, end in (
+        ("123026", None, "20261121T020000Z"),
+        ("123032", "20261121T030000Z", "20261121T020000Z"),
+        ("123033", "20261119T010000Z", "20261121T020000Z"),
+        ("123034", "20261121T010000Z", "20261121T010100Z"),
+    ):
+        await create(400, code, policy={"executeType": "custom", "startTime": start, "endTime": end})
     refused(await door.call("GET", f"{OPERATIONS}?pageNo=-1"), 400, "123029")
     refused(await door.call("GET", f"{OPERATIONS}/op-9"), 404, "123009")
 
@@ -219,7 +226,7 @@ SOURCES = {
     Family.MANAGEMENT: ("northbound.subscription", "services.subscription", "domain.subscription"),
     Family.SUBSCRIPTIONS: ("northbound.subscription", "services.subscription"),
     Family.PACKAGES: ("northbound.package", "northbound.form", "services.package", "adapters.blobs_folder"),
-    Family.TASKS: ("northbound.task", "services.task"),
+    Family.TASKS: ("northbound.task", "services.task", "domain.policy"),
     Family.REGISTRATION: ("northbound.device", "services.device"),
     Family.DEVICES: ("northbound.device", "services.device"),
     Family.GROUPS: ("northbound.group", "services.group"),

@@ -95,12 +95,20 @@ async def test_a_firmware_task_takes_a_firmware_package(door: Door) -> None:
         (None, None),
         ({"executeType": "now"}, {"executeType": "now"}),
         (
+            {"executeType": "device_online", "retryType": True, "retryTimes": 5},
+            {"executeType": "device_online", "retryType": True, "retryTimes": 5},
+        ),
+        (
+            {"executeType": "custom", "startTime": "20261120T100000Z", "endTime": "20261120T100500Z"},
+            {"executeType": "custom", "startTime": "20261120T100000Z", "endTime": "20261120T100500Z"},
+        ),
+        (
             {"endTime": None, "executeType": "now", "retryTimes": "1", "retryType": False, "startTime": None},
             {"executeType": "now", "retryType": False, "retryTimes": 1},
         ),
     ],
 )
-async def test_a_policy_that_means_now_is_taken_and_shown(door: Door, policy: Any, shown: Any) -> None:
+async def test_a_policy_is_taken_and_shown_as_it_came(door: Door, policy: Any, shown: Any) -> None:
     operation_id, _ = await a_task(door, policy=policy)
 
     assert fit(await door.call("GET", f"{OPERATIONS}/{operation_id}"))["policy"] == shown
@@ -154,16 +162,58 @@ async def test_a_policy_that_means_now_is_taken_and_shown(door: Door, policy: An
         ({"policy": {}}, 400, "123025", "executeType is error or can not to be null. "),
         ({"policy": {"executeType": "soon"}}, 400, "123025", "executeType is error or can not to be null. "),
         (
-            {"policy": {"executeType": "device_online"}},
-            400,
-            "123025",
-            "executeType is error or can not to be null. device_online comes in a later release",
-        ),
-        (
             {"policy": {"executeType": "custom", "startTime": "20261121T010000Z"}},
             400,
-            "123025",
-            "executeType is error or can not to be null. custom comes in a later release",
+            "123026",
+            "startTime or endTime is null or error. endTime is missing",
+        ),
+        (
+            {
+                "policy": {
+                    "executeType": "custom",
+                    "startTime": "2026-11-21 01:00:00",
+                    "endTime": "20261121T020000Z",
+                }
+            },
+            400,
+            "123026",
+            "startTime or endTime is null or error. startTime: '2026-11-21 01:00:00' is not a time such as",
+        ),
+        (
+            {
+                "policy": {
+                    "executeType": "custom",
+                    "startTime": "20261121T010000Z",
+                    "endTime": "20261121T005959Z",
+                }
+            },
+            400,
+            "123032",
+            "startTime can not be later than the endTime. ",
+        ),
+        (
+            {
+                "policy": {
+                    "executeType": "custom",
+                    "startTime": "20261120T095959Z",
+                    "endTime": "20261121T020000Z",
+                }
+            },
+            400,
+            "123033",
+            "startTime can not be earlier than the now. ",
+        ),
+        (
+            {
+                "policy": {
+                    "executeType": "custom",
+                    "startTime": "20261121T010000Z",
+                    "endTime": "20261121T010459Z",
+                }
+            },
+            400,
+            "123034",
+            "endtime must be greater than 5 minutes. ",
         ),
         (
             {"policy": {"executeType": "now", "retryType": "true"}},
@@ -172,10 +222,10 @@ async def test_a_policy_that_means_now_is_taken_and_shown(door: Door, policy: An
             "retryTimes is null or beyond the limit. retryTimes must be 1 to 5",
         ),
         (
-            {"policy": {"executeType": "now", "retryType": True, "retryTimes": 2}},
+            {"policy": {"executeType": "now", "retryType": True, "retryTimes": 6}},
             400,
             "123028",
-            "retryTimes is null or beyond the limit. retries come in a later release",
+            "retryTimes is null or beyond the limit. retryTimes must be 1 to 5",
         ),
         ({"policy": {"executeType": 1}}, 400, "120015", "Bad request error. "),
         ({"policy": []}, 400, "120015", "Bad request error. "),

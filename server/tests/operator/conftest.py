@@ -17,6 +17,7 @@ from fleetbell.operator.app import Doors, described, doors
 from fleetbell.operator.openapi import document
 from fleetbell.services.application import Applications
 from fleetbell.services.device import Devices
+from fleetbell.services.offer import Errands
 from fleetbell.services.package import Packages
 from fleetbell.services.task import Tasks
 from fleetbell.services.token import Tokens
@@ -47,9 +48,9 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
         applications=Applications(store, clock),
         devices=Devices(store, clock),
         packages=Packages(store, FolderBlobs(tmp_path / "packages"), clock),
-        tasks=Tasks(store, clock, take=lambda _: False, handed=lambda _: None),
         tokens=Tokens(store, clock),
         clock=clock,
+        tasks=Tasks(store, clock, Errands(take=lambda _: False), handed=lambda _: None),
     )
     await store.close()
 

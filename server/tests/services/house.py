@@ -18,8 +18,10 @@ from fleetbell.services.access import Access
 from fleetbell.services.application import Applications, NewApplication
 from fleetbell.services.device import Devices, NewDevice
 from fleetbell.services.group import Groups
+from fleetbell.services.offer import Errands, TaskRules
 from fleetbell.services.package import NewPackage, Packages
 from fleetbell.services.progress import tell
+from fleetbell.services.schedule import Scheduler
 from fleetbell.services.subscription import Subscriptions
 from fleetbell.services.task import Tasks
 from fleetbell.testing.clock import PretendClock
@@ -32,7 +34,14 @@ STATE = "swUpgradeStateChangeNotify"
 class House:
     """Everything a use case needs. ``addresses`` is what names resolve to."""
 
-    def __init__(self, store: Store, folder: Path, *, calls_per_window: int = 100_000) -> None:
+    def __init__(
+        self,
+        store: Store,
+        folder: Path,
+        *,
+        calls_per_window: int = 100_000,
+        rules: TaskRules | None = None,
+    ) -> None:
         self.store = store
         self.folder = folder
         self.clock = PretendClock()
@@ -45,7 +54,9 @@ class House:
         self.devices = Devices(store, self.clock)
         self.groups = Groups(store, self.clock)
         self.packages = Packages(store, self.blobs, self.clock)
-        self.tasks = Tasks(store, self.clock, take=lambda _: True, handed=self._handed.append)
+        self.errands = Errands(take=lambda _: True, rules=rules)
+        self.scheduler = Scheduler(store, self.clock, self.errands, handed=self._handed.append)
+        self.tasks = Tasks(store, self.clock, self.errands, handed=self._handed.append)
         self.subscriptions = Subscriptions(
             store, self.clock, egress=Egress(), handed=self._handed.append, resolve=self._resolve
         )

@@ -115,7 +115,7 @@ class Desk:
                 tx.add_subscription(a_subscription(notify_type))
             task = a_task(kind=kind, device_ids=device_ids)
             attempts = tx.add_task(task, shares_of(task))
-            tx.occupy_devices(attempts)
+            tx.offer_attempts(attempts, at_ms=START_MS, look_at_ms=START_MS + 86_400_000)
             return attempts
 
         attempts = await self.store.write(work)

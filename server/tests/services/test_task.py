@@ -1,6 +1,6 @@
 """Making, finding and stopping upgrade tasks."""
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,18 +17,15 @@ from fleetbell.domain.subtask import (
 from fleetbell.domain.task import Tally, TaskStatus
 from fleetbell.errors import (
     DeviceUnknown,
-    DomainError,
-    ExecuteTypeInvalid,
     InputInvalid,
     PackageUnknown,
     ProductMismatch,
-    RetryTimesInvalid,
     TargetsMissing,
     TargetsTooMany,
     TaskUnknown,
 )
-from fleetbell.ports.store import Page
-from fleetbell.services.task import checked_policy
+from fleetbell.ports.store import Page, Store
+from fleetbell.services.offer import TaskRules
 from server.tests.services.house import RESULT, STATE, URL, House
 
 SOFTWARE, FIRMWARE = UpgradeKind.SOFTWARE, UpgradeKind.FIRMWARE
@@ -82,7 +79,10 @@ async def test_a_task_for_busy_devices_only_has_failed_when_it_is_made(house: Ho
     assert task.status is TaskStatus.FAILED
 
 
-async def test_the_version_that_a_device_runs_may_be_installed_again(house: House) -> None:
+async def test_the_version_that_a_device_runs_may_be_installed_again_where_the_rules_say_so(
+    store: Store, tmp_path: Path
+) -> None:
+    house = House(store, tmp_path, rules=TaskRules(same_version="install"))
     await house.application()
     device, package = await house.device(), await house.package()
     for _ in range(2):
@@ -148,26 +148,6 @@ async def test_a_task_takes_1_to_256_devices(house: House) -> None:
     with pytest.raises(TargetsTooMany, match="257 devices are named; a task takes 256"):
         await house.tasks.create("app-1", SOFTWARE, package.file_id, [*ids, "one-more"])
     await house.tasks.create("app-1", SOFTWARE, package.file_id, [*ids, *ids])
-
-
-@pytest.mark.parametrize(
-    ("policy", "refusal"),
-    [
-        ({}, ExecuteTypeInvalid),
-        ({"executeType": None}, ExecuteTypeInvalid),
-        ({"executeType": "soon"}, ExecuteTypeInvalid),
-        ({"executeType": "device_online"}, ExecuteTypeInvalid),
-        ({"executeType": "custom"}, ExecuteTypeInvalid),
-        ({"executeType": "now", "retryType": True}, RetryTimesInvalid),
-        ({"executeType": "now", "retryType": True, "retryTimes": 6}, RetryTimesInvalid),
-        ({"executeType": "now", "retryType": True, "retryTimes": 3}, RetryTimesInvalid),
-    ],
-)
-def test_a_policy_that_would_not_be_kept_is_refused(
-    policy: Mapping[str, object], refusal: type[DomainError]
-) -> None:
-    with pytest.raises(refusal):
-        checked_policy(policy)
 
 
 async def test_a_policy_is_shown_as_it_came(house: House) -> None:

@@ -21,6 +21,7 @@ from fleetbell.config import Settings
 from fleetbell.domain.application import Trust
 from fleetbell.domain.delivery import Schedule
 from fleetbell.domain.egress import Egress
+from fleetbell.domain.subtask import StepLimits
 from fleetbell.northbound.app import app as northbound_app
 from fleetbell.operator.app import Doors
 from fleetbell.operator.app import doors as operator_doors
@@ -30,8 +31,10 @@ from fleetbell.services.application import Applications
 from fleetbell.services.device import Devices
 from fleetbell.services.dispatch import Dispatcher, Sending
 from fleetbell.services.group import Groups
+from fleetbell.services.offer import SAME_VERSIONS, Errands, TaskRules
 from fleetbell.services.package import Packages
 from fleetbell.services.progress import Progress
+from fleetbell.services.schedule import Scheduler
 from fleetbell.services.signing import Signers
 from fleetbell.services.subscription import Subscriptions
 from fleetbell.services.task import Tasks
@@ -113,6 +116,9 @@ def _platform(
 
     for application in store.reading.applications():
         trust(application.application_id)
+    rules = _task_rules(settings)
+    errands = Errands(take=take, rules=rules, upgrade_time_as_number=as_number)
+    scheduler = Scheduler(store, clock, errands, handed=handed, poll_s=settings.tasks.poll_s)
     progress = Progress(
         store,
         clock,
@@ -121,6 +127,7 @@ def _platform(
         upgrade_time_as_number=as_number,
         notes_most=settings.storage.notes_most,
         check_room=Disk(settings.folder, reserve_bytes=settings.storage.report_reserve_bytes).check_room,
+        limits=rules.limits,
     )
     services = Services(
         access=Access(
@@ -135,13 +142,14 @@ def _platform(
         devices=Devices(store, clock),
         groups=Groups(store, clock),
         packages=Packages(store, blobs, clock),
-        tasks=Tasks(store, clock, take=take, handed=handed, upgrade_time_as_number=as_number),
+        tasks=Tasks(store, clock, errands, handed=handed, due=scheduler.ring),
         subscriptions=Subscriptions(
             store, clock, allow_http=settings.callbacks.allow_http, egress=egress, handed=handed
         ),
         tokens=Tokens(store, clock),
         progress=progress,
         dispatcher=dispatcher,
+        scheduler=scheduler,
         store=store,
         clock=clock,
     )
@@ -174,6 +182,19 @@ def _platform(
         devices_app,
         operator_doors(services, addresses=lambda: open_doors),
         open_doors,
+    )
+
+
+def _task_rules(settings: Settings) -> TaskRules:
+    wanted = settings.tasks
+    return TaskRules(
+        limits=StepLimits(
+            online_ms=round(wanted.online_wait_s * 1000),
+            download_ms=round(wanted.download_s * 1000),
+            result_ms=round(wanted.result_s * 1000),
+        ),
+        same_version=next(each for each in SAME_VERSIONS if each == wanted.same_version),
+        retry_wait_ms=round(wanted.retry_wait_s * 1000),
     )
 
 

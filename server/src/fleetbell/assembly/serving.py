@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
 import structlog
@@ -54,6 +54,7 @@ async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
             running.push_async_callback(services.dispatcher.stop, wait_s=settings.callbacks.deadline_s)
         if "upkeep" in settings.roles:
             await running.enter_async_context(_repeating(lambda: _upkeep(services), _UPKEEP_EVERY_S))
+            await running.enter_async_context(_beside(services.scheduler.run()))
         running.push_async_callback(services.progress.close)
         running.push_async_callback(_quietly, platform.contacts.flush)
         addresses = Addresses(settings.operator_socket, None, None, None, None, None)
@@ -66,10 +67,13 @@ async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
 
 
 async def _sweep(services: Services) -> None:
-    """Only where uploads arrive: another role's start must not take them away while they do."""
+    """Only where uploads and tasks arrive: another role's start must not take them away while they do."""
     leftovers = await services.packages.sweep()
     if leftovers:
         _log.info("removed what interrupted uploads had left", files=leftovers)
+    targets = await services.tasks.sweep()
+    if targets:
+        _log.info("removed the targets of tasks that were not made", rows=targets)
 
 
 @contextlib.asynccontextmanager
@@ -81,7 +85,14 @@ async def _repeating(work: Callable[[], Awaitable[object]], every_s: float) -> A
             await asyncio.sleep(every_s)
             await _quietly(work)
 
-    task = asyncio.create_task(repeat())
+    async with _beside(repeat()):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """``work``, going on until the context ends."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:

@@ -80,8 +80,18 @@ class Ended:
     description: str
     version: str | None = None
 
+    @property
+    def timed_out(self) -> bool:
+        """Whether the platform ended the attempt because a step took too long."""
+        return self.status is SubTaskStatus.FAIL and self.result_desc in TIMEOUTS
 
-Report = Reached | Ended
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The device has taken notice of its offer. Nobody is told; from now on it has to download."""
+
+
+Report = Begun | Reached | Ended
 
 
 def succeeded() -> Ended:
@@ -99,12 +109,23 @@ def failed_on_device(error_code: str, description: str, version: str | None = No
 
 PLATFORM_ERROR_CODE = "255"  # "internal error" of the MQTT table: no device reported anything
 TASK_CONFLICT = "Task Conflict"
+ONLINE_TIMEOUT = "Waiting for the device online timeout"
+DOWNLOAD_TIMEOUT = "Waiting for device downloaded package timeout"
+RESULT_TIMEOUT = "Wait for the device to report upgrade result timeout"
+TIMEOUTS = (ONLINE_TIMEOUT, DOWNLOAD_TIMEOUT, RESULT_TIMEOUT)
+SAME_VERSION = "The current version is the same as the target version"
+DEVICE_GONE = "The task failed to start, unable to find protocol service based on device information"
 STOPPED_BY_OPERATOR = "Stopped by the operator"
 
 
 def failed_by_platform(reason: str) -> Ended:
     """The platform ended the attempt, for one of the documented reasons (northbound contract, 8.6)."""
     return Ended(SubTaskStatus.FAIL, reason, PLATFORM_ERROR_CODE, reason)
+
+
+def installed_already() -> Ended:
+    """The device runs the target version before anything was done (southbound contract, 6.4)."""
+    return Ended(SubTaskStatus.SUCCESS, SAME_VERSION, "0", SAME_VERSION)
 
 
 def stopped() -> Ended:
@@ -157,6 +178,7 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ended_at_ms: int | None
     source_version: str | None  # fixed with the first report
     device_version: str  # what the device was last known to run, as stored with the device
+    step_at_ms: int | None = None  # since when it is at its step (see StepLimits); None: not offered yet
 
     def advance(self, report: Report) -> tuple[News, ...]:
         """What ``report`` brings that the application has not heard yet, in the order to tell it.
@@ -167,6 +189,8 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
         if self.status.ended:
             return ()
         match report:
+            case Begun():
+                return ()
             case Reached(state):
                 return _news_of_states(self.state, state)
             case Ended(status=SubTaskStatus.SUCCESS):
@@ -187,6 +211,7 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
                     state = max(state, reached)
                 case Finished(ended):
                     status, ended_at_ms = ended.status, at_ms
+        downloaded = state > self.state and state >= UpgradeState.DOWNLOADED
         return Attempt(
             self.action_id,
             self.number,
@@ -202,7 +227,71 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
             ended_at_ms,
             self.device_version if self.source_version is None else self.source_version,
             self.device_version,
+            at_ms if downloaded or self.status is SubTaskStatus.WAIT else self.step_at_ms,
         )
+
+    def begun(self, *, at_ms: int) -> Attempt:
+        """The waiting attempt once its device has taken notice of it.
+
+        The version it comes from is left to the first report: a device that is new here sends its attributes
+        only after it has looked at its first offer.
+        """
+        return msgspec.structs.replace(
+            self, status=SubTaskStatus.PROCESSING, started_at_ms=at_ms, step_at_ms=at_ms
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """Until when a step may take, and why the attempt fails then."""
+
+    at_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLimits:
+    """How long each step of an attempt may take.
+
+    Source: southbound contract, section 7, the columns for LwM2M and PCP; the reasons are those of the
+    northbound contract, 8.6.
+    """
+
+    online_ms: int = 86_400_000  # from the offer until the device takes notice; a window replaces it
+    download_ms: int = 3_600_000  # from then until the package is there
+    result_ms: int = 1_800_000  # from there, and again from the start of the installation, until the result
+
+    def deadline(self, attempt: Attempt, *, window_ends_at_ms: int | None = None) -> Deadline | None:
+        """When the step of ``attempt`` has taken too long; None while it has no offer or has ended.
+
+        >>> StepLimits().deadline(
+        ...     Attempt(1, 1, "sop-1", "op-1", "app-1", "dev-1", UpgradeKind.SOFTWARE, "2.0",
+        ...             UpgradeState.IDLE, SubTaskStatus.WAIT, None, None, None, "1.0", step_at_ms=5)
+        ... )
+        Deadline(at_ms=86400005, reason='Waiting for the device online timeout')
+        """
+        if attempt.status.ended or attempt.step_at_ms is None:
+            return None
+        if attempt.status is SubTaskStatus.WAIT:
+            online = attempt.step_at_ms + self.online_ms
+            return Deadline(online if window_ends_at_ms is None else window_ends_at_ms, ONLINE_TIMEOUT)
+        if attempt.state >= UpgradeState.DOWNLOADED:
+            return Deadline(attempt.step_at_ms + self.result_ms, RESULT_TIMEOUT)
+        return Deadline(attempt.step_at_ms + self.download_ms, DOWNLOAD_TIMEOUT)
+
+    def look_again_ms(self, attempt: Attempt, *, at_ms: int, window_ends_at_ms: int | None = None) -> int:
+        """When to look at an open ``attempt`` that is in time: never after its deadline, whatever is reported
+        until then.
+
+        So no report has to move the time of the next look: of one that waits for the package, the earliest
+        deadline that a report could bring is looked at, too.
+        """
+        deadline = self.deadline(attempt, window_ends_at_ms=window_ends_at_ms)
+        if deadline is None:
+            raise ValueError(f"attempt {attempt.action_id} waits for nothing")
+        if deadline.reason == DOWNLOAD_TIMEOUT:
+            return min(deadline.at_ms, at_ms + self.result_ms)
+        return deadline.at_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

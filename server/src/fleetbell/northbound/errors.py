@@ -136,6 +136,10 @@ TABLE: Mapping[Family, Mapping[type[errors.DomainError], ApiError]] = {
         ),
         # The code is documented for a group that does not exist, and here none does yet.
         errors.TargetGroupsUnsupported: ApiError(400, "123027", "Some device groups do not exist."),
+        errors.WindowInvalid: ApiError(400, "123026", "startTime or endTime is null or error."),
+        errors.WindowReversed: ApiError(400, "123032", "startTime can not be later than the endTime."),
+        errors.WindowPast: ApiError(400, "123033", "startTime can not be earlier than the now."),
+        errors.WindowShort: ApiError(400, "123034", "endtime must be greater than 5 minutes."),
         errors.ExecuteTypeInvalid: ApiError(400, "123025", "executeType is error or can not to be null."),
         errors.RetryTimesInvalid: ApiError(400, "123028", "retryTimes is null or beyond the limit."),
         **_not_now("120001", "Internal server error."),

@@ -61,8 +61,8 @@ _Number = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
 
 
 class PolicyBody(msgspec.Struct, rename="camel", omit_defaults=True):
-    """When the upgrade is to run, and how often it is tried. What means nothing for now is kept all the same,
-    so it has bounds.
+    """When the upgrade is to run, and how often it is tried. What means nothing beside the rest is kept all
+    the same, so it has bounds.
     """
 
     execute_type: str | None = None
@@ -92,7 +92,7 @@ class OperationBody(msgspec.Struct, rename="camel"):
 
 
 class TallyBody(msgspec.Struct, rename="camel"):
-    """How many sub tasks stand where. A time-out counts under fail; ``timeout`` stays 0."""
+    """How many sub tasks stand where. A time-out counts under fail, and under timeout as well."""
 
     total: int
     wait: int
@@ -100,11 +100,19 @@ class TallyBody(msgspec.Struct, rename="camel"):
     success: int
     fail: int
     stop: int
-    timeout: int = 0
+    timeout: int
 
     @classmethod
     def of(cls, tally: Tally) -> TallyBody:
-        return cls(tally.total, tally.wait, tally.processing, tally.success, tally.fail, tally.stop)
+        return cls(
+            tally.total,
+            tally.wait,
+            tally.processing,
+            tally.success,
+            tally.fail,
+            tally.stop,
+            tally.timeout,
+        )
 
 
 class TaskBody(msgspec.Struct, rename="camel"):

@@ -24,7 +24,7 @@ from fleetbell.domain.notification import Notification
 from fleetbell.domain.package import Package
 from fleetbell.domain.subscription import Endpoint, Subscription
 from fleetbell.domain.subtask import Attempt, Ended, SubTask, SubTaskStatus, UpgradeKind
-from fleetbell.domain.task import Tally, TaskStatus, UpgradeTask
+from fleetbell.domain.task import Course, Tally, TaskStatus, UpgradeTask
 from fleetbell.domain.token import ApiToken
 
 T = TypeVar("T")
@@ -70,6 +70,13 @@ class AttemptEnd(msgspec.Struct, frozen=True, gc=False):
 
     attempt: Attempt  # after the end
     ended: Ended
+
+
+class DueAttempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An open attempt that is to be looked at, because its step may have taken too long."""
+
+    attempt: Attempt
+    window_ends_at_ms: int | None  # of its task
 
 
 @dataclass(slots=True)
@@ -168,7 +175,14 @@ class Reading(Protocol):
         """The newest first. The product parts are those of the task's package."""
         ...
 
-    def tally(self, operation_id: str) -> Tally: ...
+    def tally(self, operation_id: str) -> Tally:
+        """Its total is the task's from the beginning, however many sub tasks are made."""
+        ...
+
+    def tasks_due_ms(self) -> int | None:
+        """When the earliest errand of a task or look at an attempt is due; None when there is none."""
+        ...
+
     def sub_task(self, sub_operation_id: str) -> SubTask | None: ...
     def sub_tasks(
         self, operation_id: str, page: Page, *, status: SubTaskStatus | None = None
@@ -284,16 +298,69 @@ class Transaction(Reading, Protocol):
 
     def delete_package(self, file_id: str) -> None: ...
 
+    def add_targets(self, operation_id: str, position: int, device_ids: Sequence[str]) -> None:
+        """Keep some targets of a task, which itself may come later, until their sub tasks are made.
+
+        ``position`` is that of the first.
+        """
+        ...
+
+    def targets(self, operation_id: str, position: int) -> tuple[str, ...]:
+        """The targets that were kept under this position; empty when there are none."""
+        ...
+
+    def delete_targets(self, operation_id: str, position: int) -> None: ...
+    def delete_targets_without_task(self) -> int:
+        """Delete what creations left that came to no task; how many targets were kept together."""
+        ...
+
     def add_task(self, task: UpgradeTask, shares: Sequence[tuple[str, str]]) -> list[Attempt]:
-        """Keep a task with one sub task and its first attempt for each (sub operation id, device id), all
-        waiting.
+        """Keep a task, and :meth:`add_shares` from its first target on."""
+        ...
+
+    def add_shares(
+        self, task: UpgradeTask, position: int, shares: Sequence[tuple[str, str]]
+    ) -> list[Attempt]:
+        """Keep one sub task and its first attempt for each (sub operation id, device id), all waiting and
+        not yet offered; ``position`` is that of the first among the task's targets.
 
         The attempts come in that order with their new action ids. Devices are left as they are.
         """
         ...
 
-    def occupy_devices(self, attempts: Sequence[Attempt]) -> None:
-        """Each attempt is now what its device works on."""
+    def shares_from(self, operation_id: str, position: int, *, most: int) -> list[Attempt]:
+        """The newest attempts of the sub tasks from this position on, in the order of the targets."""
+        ...
+
+    def add_attempts(self, ended: Sequence[Attempt]) -> list[Attempt]:
+        """A new attempt, waiting and not yet offered, of the sub task of each of these, which have failed
+        and are the newest of theirs. In the same order.
+        """
+        ...
+
+    def save_course(self, operation_id: str, course: Course) -> None: ...
+    def end_round(self, operation_id: str, *, at_ms: int) -> None:
+        """If the task has neither an errand nor an open sub task, it ends or turns to its retry."""
+        ...
+
+    def due_task(self, *, at_ms: int) -> UpgradeTask | None:
+        """The task whose errand is due the longest."""
+        ...
+
+    def due_attempts(self, *, at_ms: int, most: int) -> list[DueAttempt]:
+        """Open attempts that are to be looked at, the longest due first."""
+        ...
+
+    def look_again(self, looks: Sequence[tuple[int, int]]) -> None:
+        """When (milliseconds) to look at each of these attempts (action ids), instead of earlier wishes."""
+        ...
+
+    def at_work(self, device_ids: Sequence[str]) -> Mapping[str, int | None]:
+        """The attempt that each of these devices works on; devices that are gone are left out."""
+        ...
+
+    def offer_attempts(self, attempts: Sequence[Attempt], *, at_ms: int, look_at_ms: int) -> None:
+        """Each attempt is now what its device works on. It is looked at again at ``look_at_ms``."""
         ...
 
     def release_devices(self, attempts: Sequence[Attempt], *, cancel: bool) -> None:
@@ -301,11 +368,12 @@ class Transaction(Reading, Protocol):
         ...
 
     def save_attempts(self, attempts: Sequence[Attempt], ends: Sequence[AttemptEnd]) -> None:
-        """Keep moved attempts and the status, times and reason of their sub tasks; tasks whose last open sub
-        task is among ``ends`` get their status and end, tasks that had not begun get their start.
+        """Keep moved attempts and the status, times and reason of their sub tasks. Tasks that had not begun
+        get their start; :meth:`end_round` follows for tasks whose last open sub task is among ``ends``.
 
         ``ends`` is about some of ``attempts``. The device of a success runs the target version from now on,
-        and its attributes are wanted again; the device of any end is free.
+        and its attributes are wanted again; the device of any end is free, and nobody looks at the attempt
+        any more.
         """
         ...
 

@@ -13,6 +13,7 @@ from fleetbell.services.dispatch import Dispatcher
 from fleetbell.services.group import Groups
 from fleetbell.services.package import Packages
 from fleetbell.services.progress import Progress
+from fleetbell.services.schedule import Scheduler
 from fleetbell.services.subscription import Subscriptions
 from fleetbell.services.task import Tasks
 from fleetbell.services.token import Tokens
@@ -32,5 +33,6 @@ class Services:
     tokens: Tokens
     progress: Progress
     dispatcher: Dispatcher
+    scheduler: Scheduler
     store: Store
     clock: Clock

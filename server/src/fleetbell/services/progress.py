@@ -12,7 +12,17 @@ from dataclasses import dataclass
 
 from fleetbell.clock import Clock
 from fleetbell.domain.notification import Notification, notification
-from fleetbell.domain.subtask import Attempt, Ended, Finished, News, Reached, Report
+from fleetbell.domain.subtask import (
+    Attempt,
+    Begun,
+    Ended,
+    Finished,
+    News,
+    Reached,
+    Report,
+    StepLimits,
+    SubTaskStatus,
+)
 from fleetbell.errors import Busy
 from fleetbell.ports.reports import Recorded
 from fleetbell.ports.store import AttemptEnd, HandOver, Note, Store, Take, Transaction
@@ -24,9 +34,19 @@ WAITING_MOST = 20_000  # reports that wait, before new ones are refused
 class Story:
     """What the reports of one transaction add up to; kept at once by :meth:`keep`."""
 
-    def __init__(self, attempts: Sequence[Attempt], *, at_ms: int, upgrade_time_as_number: bool) -> None:
+    def __init__(
+        self,
+        attempts: Sequence[Attempt],
+        *,
+        at_ms: int,
+        upgrade_time_as_number: bool,
+        limits: StepLimits | None = None,
+    ) -> None:
+        """``limits`` are those of the steps that reports may begin."""
         self._attempts = {attempt.action_id: attempt for attempt in attempts}
         self._moved: set[int] = set()
+        self._begun: set[int] = set()
+        self._limits = limits or StepLimits()
         self._ends: list[AttemptEnd] = []
         self._notifications: list[Notification] = []
         self._at_ms = at_ms
@@ -39,16 +59,25 @@ class Story:
             return Recorded.UNKNOWN
         if report is None:
             return Recorded.REPEATED
+        waited = attempt.status is SubTaskStatus.WAIT
         news = attempt.advance(report)
-        if not news:
+        if news:
+            self._move(attempt, news)
+        elif waited and isinstance(report, Begun):
+            self._keep(attempt.begun(at_ms=self._at_ms))
+        else:
             return _unmoved(attempt, report)
-        self._move(attempt, news)
+        if waited:
+            self._begun.add(action_id)
         return Recorded.MOVED
+
+    def _keep(self, after: Attempt) -> None:
+        self._attempts[after.action_id] = after
+        self._moved.add(after.action_id)
 
     def _move(self, attempt: Attempt, news: Sequence[News]) -> None:
         after = attempt.after(tuple(news), at_ms=self._at_ms)
-        self._attempts[attempt.action_id] = after
-        self._moved.add(attempt.action_id)
+        self._keep(after)
         for item in news:
             if isinstance(item, Finished):
                 self._ends.append(AttemptEnd(after, item.ended))
@@ -66,6 +95,14 @@ class Story:
         if not self._moved:
             return HandOver()
         tx.save_attempts([self._attempts[action_id] for action_id in sorted(self._moved)], self._ends)
+        begun = [self._attempts[action_id] for action_id in sorted(self._begun)]
+        looks = [
+            (attempt.action_id, self._limits.look_again_ms(attempt, at_ms=self._at_ms))
+            for attempt in begun
+            if not attempt.status.ended
+        ]
+        if looks:
+            tx.look_again(looks)
         return tx.add_notifications(self._notifications, take=take, at_ms=self._at_ms)
 
 
@@ -83,10 +120,14 @@ def tell(
     take: Take,
     at_ms: int,
     upgrade_time_as_number: bool,
+    limits: StepLimits | None = None,
 ) -> HandOver:
     """Apply reports inside a transaction that does something else as well (a stop, a conflict)."""
     story = Story(
-        [attempt for attempt, _ in reports], at_ms=at_ms, upgrade_time_as_number=upgrade_time_as_number
+        [attempt for attempt, _ in reports],
+        at_ms=at_ms,
+        upgrade_time_as_number=upgrade_time_as_number,
+        limits=limits,
     )
     for attempt, report in reports:
         story.tell(attempt.action_id, report)
@@ -116,6 +157,7 @@ class Progress:
         upgrade_time_as_number: bool = False,
         notes_most: int = 100,
         check_room: Callable[[], None] = lambda: None,
+        limits: StepLimits | None = None,
     ) -> None:
         """``check_room`` raises StorageFull when reports are not to be taken for now."""
         self._store = store
@@ -125,6 +167,7 @@ class Progress:
         self._handed = handed
         self._upgrade_time_as_number = upgrade_time_as_number
         self._notes_most = notes_most
+        self._limits = limits
         self._waiting: list[_Told] = []
         self._keeping: asyncio.Task[None] | None = None
 
@@ -179,6 +222,7 @@ class Progress:
             tx.attempts(list({told.action_id for told in batch})),
             at_ms=at_ms,
             upgrade_time_as_number=self._upgrade_time_as_number,
+            limits=self._limits,
         )
         outcomes, notes = [], []
         for told in batch:
@@ -196,7 +240,7 @@ class Progress:
 
 def _audit(outcome: Recorded, report: Report | None) -> str:
     """What to note of a report that moved nothing and brought no words of its own."""
-    if report is None or outcome not in (Recorded.REPEATED, Recorded.LATE):
+    if report is None or isinstance(report, Begun) or outcome not in (Recorded.REPEATED, Recorded.LATE):
         return ""
     word = report.state.wire_name if isinstance(report, Reached) else report.result_desc
     return f"{outcome.value}: {word}"

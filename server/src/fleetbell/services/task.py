@@ -3,63 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from fleetbell.clock import Clock
 from fleetbell.domain.device import Device
 from fleetbell.domain.package import FILE_TYPE_NAMES, Package
-from fleetbell.domain.subtask import (
-    TASK_CONFLICT,
-    SubTask,
-    SubTaskStatus,
-    UpgradeKind,
-    failed_by_platform,
-    stopped,
-)
-from fleetbell.domain.task import TARGETS_MOST, Tally, TaskStatus, UpgradeTask
+from fleetbell.domain.policy import Policy
+from fleetbell.domain.subtask import SubTask, SubTaskStatus, UpgradeKind
+from fleetbell.domain.task import TARGETS_MOST, Course, Errand, Tally, TaskStatus, UpgradeTask
 from fleetbell.errors import (
     DeviceUnknown,
-    ExecuteTypeInvalid,
     InputInvalid,
     PackageUnknown,
     ProductMismatch,
-    RetryTimesInvalid,
     TargetsMissing,
     TargetsTooMany,
     TaskUnknown,
 )
 from fleetbell.ids import new_id
-from fleetbell.ports.store import HandOver, Listed, Page, Store, Take, Transaction
-from fleetbell.services.progress import tell
+from fleetbell.ports.store import HandOver, Listed, Page, Store, Transaction
+from fleetbell.services.offer import Errands
 
-Policy = Mapping[str, object]
-
-_NOW = "now"
-_EXECUTE_TYPES = (_NOW, "device_online", "custom")
-_RETRIES_MOST = 5
-
-
-def checked_policy(policy: Policy | None) -> Policy | None:
-    """The policy, when it is one that this release runs: ``now``, without retries.
-
-    Raises:
-        ExecuteTypeInvalid: unknown, missing, or not offered yet.
-        RetryTimesInvalid: retries are asked for; they are not offered yet.
-
-    Source: northbound contract, 6.1.
-    """
-    if policy is None:
-        return None
-    execute_type = policy.get("executeType")
-    if execute_type not in _EXECUTE_TYPES:
-        raise ExecuteTypeInvalid(f"executeType must be one of {', '.join(_EXECUTE_TYPES)}")
-    if execute_type != _NOW:
-        raise ExecuteTypeInvalid(f"{execute_type} comes in a later release; use now, or leave the policy out")
-    if policy.get("retryType"):
-        times = policy.get("retryTimes")
-        if not isinstance(times, int) or not 1 <= times <= _RETRIES_MOST:
-            raise RetryTimesInvalid(f"retryTimes must be 1 to {_RETRIES_MOST} when retryType is true")
-        raise RetryTimesInvalid("retries come in a later release; send retryType false, or leave it out")
-    return policy
+GivenPolicy = Mapping[str, object]
 
 
 class Tasks:
@@ -69,16 +34,23 @@ class Tasks:
         self,
         store: Store,
         clock: Clock,
+        errands: Errands,
         *,
-        take: Take,
         handed: Callable[[HandOver], None],
-        upgrade_time_as_number: bool = False,
+        due: Callable[[], None] = lambda: None,
     ) -> None:
+        """``due`` is called when something may have become due earlier than before."""
         self._store = store
         self._clock = clock
-        self._take = take
+        self._errands = errands
         self._handed = handed
-        self._upgrade_time_as_number = upgrade_time_as_number
+        self._due = due
+
+    async def sweep(self) -> int:
+        """Remove what creations left that were cut off, such as by a kill; how much. For a start, while
+        nothing is created.
+        """
+        return await self._store.write(lambda tx: tx.delete_targets_without_task())
 
     async def create(
         self,
@@ -86,18 +58,18 @@ class Tasks:
         kind: UpgradeKind,
         file_id: str,
         device_ids: Sequence[str],
-        policy: Policy | None = None,
+        policy: GivenPolicy | None = None,
     ) -> UpgradeTask:
         """A new task with one sub task for each device; a device named twice counts once.
 
-        A device that another task works on fails at once, with the reason ``Task Conflict``, and the
-        application is told so.
+        Without a window the devices are offered their sub tasks at once. A device that cannot begin (another
+        task works on it, or it runs the target version) ends at once, and the application is told so.
 
         Raises:
             PackageUnknown, DeviceUnknown: the application has none with this id.
             InputInvalid: the package is of the other kind.
             ProductMismatch: the package is made for another product than a device.
-            TargetsMissing, TargetsTooMany, ExecuteTypeInvalid, RetryTimesInvalid.
+            TargetsMissing, TargetsTooMany, and what :meth:`Policy.read` raises.
         """
         targets = tuple(dict.fromkeys(device_ids))
         if not targets:
@@ -106,40 +78,44 @@ class Tasks:
             raise TargetsTooMany(
                 f"{len(targets)} devices are named; a task takes {TARGETS_MOST}, so make several tasks"
             )
-        kept_policy = checked_policy(policy)
 
         def create(tx: Transaction) -> tuple[UpgradeTask, HandOver]:
             at_ms = self._clock.now_ms()
             package = _own_package(tx, application_id, kind, file_id)
-            devices = _own_devices(tx, application_id, targets)
-            _check_products(package, devices)
-            task = UpgradeTask(
-                operation_id=new_id("op"),
-                application_id=application_id,
-                kind=kind,
-                file_id=file_id,
-                target_version=package.version,
-                device_ids=targets,
-                policy=kept_policy,
-                status=TaskStatus.WAIT,
-                created_at_ms=at_ms,
-            )
+            _check_products(package, _own_devices(tx, application_id, targets))
+            task = self._new(package, policy, at_ms=at_ms)
+            task = replace(task, device_ids=targets)
             attempts = tx.add_task(task, [(new_id("sop"), device_id) for device_id in targets])
-            busy = {device.device_id for device in devices if device.action_id is not None}
-            tx.occupy_devices([attempt for attempt in attempts if attempt.device_id not in busy])
-            conflict = failed_by_platform(TASK_CONFLICT)
-            hand_over = tell(
-                tx,
-                [(attempt, conflict) for attempt in attempts if attempt.device_id in busy],
-                take=self._take,
-                at_ms=at_ms,
-                upgrade_time_as_number=self._upgrade_time_as_number,
-            )
-            return tx.task(task.operation_id) or task, hand_over
+            over = HandOver()
+            if task.window is None:
+                over = self._errands.offer(tx, task, attempts, at_ms=at_ms)
+            return tx.task(task.operation_id) or task, over
 
         task, hand_over = await self._store.write(create)
         self._handed(hand_over)
+        self._due()
         return task
+
+    def _new(self, package: Package, policy: GivenPolicy | None, *, at_ms: int) -> UpgradeTask:
+        """A task without targets. One with a window waits for it."""
+        meant = Policy.read(policy, at_ms=at_ms)
+        course = Course(retries_left=meant.retries)
+        if meant.window is not None:
+            course = course.turned(Errand.OFFER, at_ms=meant.window.starts_at_ms)
+        return UpgradeTask(
+            operation_id=new_id("op"),
+            application_id=package.application_id,
+            kind=package.kind,
+            file_id=package.file_id,
+            target_version=package.version,
+            device_ids=(),
+            policy=policy,
+            status=TaskStatus.WAIT,
+            created_at_ms=at_ms,
+            window=meant.window,
+            retry_wait_ms=self._errands.rules.retry_wait_ms,
+            course=course,
+        )
 
     def get(self, application_id: str, operation_id: str) -> UpgradeTask:
         """Raises TaskUnknown."""
@@ -184,26 +160,35 @@ class Tasks:
     async def stop(self, application_id: str, operation_id: str) -> Tally:
         """End every sub task that has not ended, tell the application, and have the devices told to give up.
 
-        Stopping a task that has ended changes nothing. Raises TaskUnknown.
+        A task of more sub tasks than one turn of the writer takes goes on being stopped after this returned.
+        Stopping a task that has ended, or is being stopped, changes nothing. Raises TaskUnknown.
         """
 
         def stop(tx: Transaction) -> tuple[Tally, HandOver]:
-            _own(tx.task(operation_id), application_id, operation_id)
-            every = tx.sub_tasks(operation_id, Page(size=TARGETS_MOST)).rows
-            attempts = tx.attempts([share.action_id for share in every if not share.status.ended])
-            tx.release_devices(attempts, cancel=True)
-            hand_over = tell(
-                tx,
-                [(attempt, stopped()) for attempt in attempts],
-                take=self._take,
-                at_ms=self._clock.now_ms(),
-                upgrade_time_as_number=self._upgrade_time_as_number,
-            )
-            return tx.tally(operation_id), hand_over
+            at_ms = self._clock.now_ms()
+            task = _own(tx.task(operation_id), application_id, operation_id)
+            over = HandOver()
+            if not task.status.ended and not task.course.stopped:
+                task = replace(task, course=_stopping(task.course, at_ms=at_ms))
+                tx.save_course(operation_id, task.course)
+                if task.total <= self._errands.rules.chunk and task.course.errand is Errand.STOP:
+                    over = self._errands.step(tx, task, at_ms=at_ms)
+            return tx.tally(operation_id), over
 
         tally, hand_over = await self._store.write(stop)
         self._handed(hand_over)
+        self._due()
         return tally
+
+
+def _stopping(course: Course, *, at_ms: int) -> Course:
+    """What has to be made is made first: each target gets its sub task, and each sub task its result."""
+    course = replace(course, stopped=True, retries_left=0)
+    return (
+        replace(course, due_at_ms=at_ms)
+        if course.errand is Errand.MAKE
+        else course.turned(Errand.STOP, at_ms=at_ms)
+    )
 
 
 def _own(task: UpgradeTask | None, application_id: str, operation_id: str) -> UpgradeTask:

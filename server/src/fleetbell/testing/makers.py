@@ -14,9 +14,10 @@ from fleetbell.domain.device import Device, Product
 from fleetbell.domain.group import Group
 from fleetbell.domain.notification import Notification
 from fleetbell.domain.package import Digests, Package
+from fleetbell.domain.policy import Window
 from fleetbell.domain.subscription import Subscription
 from fleetbell.domain.subtask import Attempt, SubTaskStatus, UpgradeKind, UpgradeState
-from fleetbell.domain.task import TaskStatus, UpgradeTask
+from fleetbell.domain.task import Course, TaskStatus, UpgradeTask
 from fleetbell.domain.token import ApiToken
 from fleetbell.testing.clock import START_MS
 
@@ -209,6 +210,12 @@ def a_task(
     policy: Mapping[str, object] | None = None,
     status: TaskStatus = TaskStatus.WAIT,
     created_at_ms: int = START_MS,
+    groups: Sequence[str] = (),
+    product: Product | None = None,
+    members: int = 0,
+    window: Window | None = None,
+    retry_wait_ms: int = 0,
+    course: Course | None = None,
 ) -> UpgradeTask:
     """A task that has not begun; :func:`shares_of` gives its sub tasks."""
     return UpgradeTask(
@@ -221,6 +228,12 @@ def a_task(
         policy=policy,
         status=status,
         created_at_ms=created_at_ms,
+        groups=tuple(groups),
+        product=product or Product(),
+        members=members,
+        window=window,
+        retry_wait_ms=retry_wait_ms,
+        course=course or Course(),
     )
 
 
@@ -252,6 +265,7 @@ def an_attempt(
     ended_at_ms: int | None = None,
     source_version: str | None = None,
     device_version: str = "1.0",
+    step_at_ms: int | None = None,
 ) -> Attempt:
     """An attempt of which nothing was reported yet."""
     return Attempt(
@@ -269,6 +283,7 @@ def an_attempt(
         ended_at_ms=ended_at_ms,
         source_version=source_version,
         device_version=device_version,
+        step_at_ms=step_at_ms,
     )
 
 

@@ -19,7 +19,9 @@ from fleetbell.domain.delivery import DELIVERED, Again, Dead, DeadReason, Head, 
 from fleetbell.domain.device import Device, Product
 from fleetbell.domain.group import Group
 from fleetbell.domain.package import Package
+from fleetbell.domain.policy import Window
 from fleetbell.domain.subtask import (
+    ONLINE_TIMEOUT,
     Attempt,
     Ended,
     Reached,
@@ -32,7 +34,7 @@ from fleetbell.domain.subtask import (
     stopped,
     succeeded,
 )
-from fleetbell.domain.task import TARGETS_MOST, Tally, TaskStatus, UpgradeTask
+from fleetbell.domain.task import TARGETS_MOST, Course, Errand, Tally, TaskStatus, UpgradeTask
 from fleetbell.domain.token import ApiToken
 from fleetbell.errors import ApplicationInUse, ApplicationTaken, GroupNameTaken, NodeIdTaken
 from fleetbell.ports.store import AttemptEnd, HandOver, Listed, Note, Page, Store, Take, Transaction
@@ -56,6 +58,7 @@ from fleetbell.testing.makers import (
 )
 
 ALL = Page(0, 1000)
+LOOK_MS = START_MS + 60_000  # when the attempts of these tests are looked at
 OTHER_URL = "https://other.example:8443/push"
 REFUSED = Dead(DeadReason.REFUSED)
 ODD_TEXT = 'it\'s "odd"; --\n\t\\ %_ ÄÖ 设备 \U0001f514 \x00 {}[]'
@@ -101,7 +104,7 @@ async def begin(store: Store, task: UpgradeTask) -> list[Attempt]:
 
     def work(tx: Transaction) -> list[Attempt]:
         attempts = tx.add_task(task, shares_of(task))
-        tx.occupy_devices(attempts)
+        tx.offer_attempts(attempts, at_ms=START_MS, look_at_ms=LOOK_MS)
         return attempts
 
     return await store.write(work)
@@ -1152,6 +1155,181 @@ class TasksContract:
 
         assert store.reading.tally("op-1") == Tally(success=1)
         assert store.reading.devices(None, ALL).total == 0
+
+    async def test_a_task_in_the_middle_of_its_course_is_kept_as_it_is(self, store: Store) -> None:
+        task = a_task(
+            device_ids=[],
+            groups=["north", ODD_TEXT],
+            product=Product("Acme", "WaterMeter", "WM10"),
+            members=7,
+            window=Window(starts_at_ms=START_MS, ends_at_ms=LOOK_MS),
+            retry_wait_ms=5,
+            course=Course(errand=Errand.MAKE, position=3, due_at_ms=START_MS, retries_left=2, stopped=True),
+        )
+
+        await store.write(lambda tx: tx.add_task(task, []))
+
+        assert store.reading.task("op-1") == task
+        assert store.reading.tally("op-1") == Tally(wait=7)
+
+    async def test_targets_wait_for_their_turn_and_make_sub_tasks(self, store: Store) -> None:
+        await furnish(store, "a", "b", "c")
+        task = a_task(device_ids=[], groups=["all"], members=3, course=Course(errand=Errand.MAKE))
+
+        def work(tx: Transaction) -> list[object]:
+            tx.add_targets("op-1", 0, ["b", "a"])
+            tx.add_targets("op-1", 2, ["c"])
+            tx.add_targets("op-2", 0, ["of a task that is not made"])
+            tx.add_task(task, [])
+            swept = tx.delete_targets_without_task()
+            made = tx.add_shares(task, 0, [("s1", "b"), ("s2", "a")])
+            tx.delete_targets("op-1", 0)
+            made += tx.add_shares(task, 2, [("s3", "c")])
+            return [swept, tx.targets("op-1", 0), tx.targets("op-1", 2), tx.targets("op-2", 0), made]
+
+        swept, *kept, made = await store.write(work)
+
+        assert (swept, kept) == (1, [(), ("c",), ()])
+        listed = store.reading.sub_tasks("op-1", ALL)
+        assert [share.device_id for share in listed.rows] == ["b", "a", "c"]
+        assert [share.action_id for share in listed.rows] == [one.action_id for one in made]  # type: ignore[attr-defined]
+
+    async def test_what_is_not_made_counts_as_waiting_but_is_not_listed(self, store: Store) -> None:
+        await furnish(store, "a")
+        task = a_task(device_ids=[], groups=["all"], members=3, course=Course(errand=Errand.MAKE))
+
+        def work(tx: Transaction) -> list[Attempt]:
+            tx.add_task(task, [])
+            return tx.add_shares(task, 0, [("s1", "a")])
+
+        [attempt] = await store.write(work)
+
+        assert store.reading.tally("op-1") == Tally(wait=3)
+        assert store.reading.sub_tasks("op-1", ALL).total == 1
+        assert store.reading.sub_tasks("op-1", ALL, status=SubTaskStatus.WAIT).total == 1
+        await tell(store, (attempt, succeeded()))
+        assert store.reading.tally("op-1") == Tally(wait=2, success=1)
+        assert store.reading.sub_tasks("op-1", ALL, status=SubTaskStatus.WAIT).total == 0
+        task_now = store.reading.task("op-1")
+        assert task_now is not None
+        assert task_now.status is TaskStatus.PROCESSING
+
+    async def test_shares_are_walked_in_the_order_of_the_targets(self, store: Store) -> None:
+        await furnish(store, *"dcba")
+        await begin(store, a_task(device_ids=list("dcba")))
+
+        def walked(tx: Transaction) -> list[str]:
+            return ["".join(one.device_id for one in tx.shares_from("op-1", at, most=2)) for at in range(5)]
+
+        assert await store.write(walked) == ["dc", "cb", "ba", "a", ""]
+
+    async def test_an_attempt_that_is_offered_is_looked_at_until_it_ends(self, store: Store) -> None:
+        await furnish(store, "dev-1", "dev-2")
+        window = Window(starts_at_ms=START_MS, ends_at_ms=LOOK_MS)
+        first, second = await begin(store, a_task(device_ids=["dev-1", "dev-2"], window=window))
+        assert store.reading.tasks_due_ms() == LOOK_MS
+        [offered] = store.reading.attempts([first.action_id])
+        assert offered == msgspec.structs.replace(first, step_at_ms=START_MS)
+
+        async def due(at_ms: int, most: int = 9) -> list[tuple[int, int | None]]:
+            found = await store.write(lambda tx: tx.due_attempts(at_ms=at_ms, most=most))
+            return [(one.attempt.action_id, one.window_ends_at_ms) for one in found]
+
+        assert await due(LOOK_MS - 1) == []
+        assert len(await due(LOOK_MS, most=1)) == 1
+        await store.write(lambda tx: tx.look_again([(first.action_id, LOOK_MS + 5)]))
+        assert await due(LOOK_MS + 5) == [(second.action_id, LOOK_MS), (first.action_id, LOOK_MS)]
+        await tell(store, (second, stopped()))
+        assert await due(LOOK_MS + 5) == [(first.action_id, LOOK_MS)]
+        assert store.reading.tasks_due_ms() == LOOK_MS + 5
+
+    async def test_the_errand_that_is_due_the_longest_comes_first(self, store: Store) -> None:
+        def work(tx: Transaction) -> None:
+            for name, due_at_ms in (("a", 30), ("b", 10), ("c", 20), ("d", None)):
+                course = Course(errand=Errand.OFFER, due_at_ms=due_at_ms)
+                tx.add_task(a_task(f"op-{name}", device_ids=["x"], course=course), [])
+
+        await store.write(work)
+
+        def first(at_ms: int) -> Callable[[Transaction], str | None]:
+            def work(tx: Transaction) -> str | None:
+                found = tx.due_task(at_ms=at_ms)
+                return None if found is None else found.operation_id
+
+            return work
+
+        assert store.reading.tasks_due_ms() == 10
+        assert await store.write(first(9)) is None
+        assert await store.write(first(50)) == "op-b"
+        await store.write(lambda tx: tx.save_course("op-b", Course(retries_left=1)))
+        assert await store.write(first(50)) == "op-c"
+        task = store.reading.task("op-b")
+        assert task is not None
+        assert task.course == Course(retries_left=1)
+
+    async def test_a_failed_attempt_is_followed_by_a_new_one(self, store: Store) -> None:
+        await furnish(store, "dev-1", "dev-2", "dev-3")
+        attempts = await begin(
+            store, a_task(device_ids=["dev-1", "dev-2", "dev-3"], course=Course(retries_left=1))
+        )
+        late = failed_by_platform(ONLINE_TIMEOUT)
+        failures = (late, failed_on_device("1", "x"), late)
+        failed = await tell(store, *zip(attempts, failures, strict=True))
+        assert store.reading.tally("op-1") == Tally(fail=3, timeout=2)
+
+        again = await store.write(lambda tx: tx.add_attempts([failed[2], failed[1]]))
+
+        assert [one.sub_operation_id for one in again] == ["sop-dev-3", "sop-dev-2"]
+        assert {(one.number, one.status, one.state, one.step_at_ms) for one in again} == {
+            (2, SubTaskStatus.WAIT, UpgradeState.IDLE, None)
+        }
+        assert store.reading.tally("op-1") == Tally(wait=2, fail=1, timeout=1)
+        share = store.reading.sub_task("sop-dev-3")
+        assert share is not None
+        assert (share.action_id, share.status, share.detail) == (again[0].action_id, SubTaskStatus.WAIT, "")
+
+    async def test_a_round_with_failures_turns_to_its_retry(self, store: Store) -> None:
+        await furnish(store, "dev-1")
+        [attempt] = await begin(store, a_task(retry_wait_ms=50, course=Course(retries_left=2)))
+
+        await tell(store, (attempt, failed_on_device("1", "x")), at_ms=START_MS + 7)
+
+        task = store.reading.task("op-1")
+        assert task is not None
+        assert (task.status, task.ended_at_ms) == (TaskStatus.PROCESSING, None)
+        assert task.course == Course(errand=Errand.RETRY, due_at_ms=START_MS + 57, retries_left=1)
+
+    async def test_a_round_ends_only_without_errand_and_open_sub_tasks(self, store: Store) -> None:
+        await furnish(store, "dev-1", "dev-2")
+        course = Course(errand=Errand.STOP, due_at_ms=START_MS)
+        one, two = await begin(store, a_task(device_ids=["dev-1", "dev-2"], course=course))
+
+        async def status_after(course: Course) -> TaskStatus | None:
+            def work(tx: Transaction) -> None:
+                tx.save_course("op-1", course)
+                tx.end_round("op-1", at_ms=START_MS + 9)
+
+            await store.write(work)
+            task = store.reading.task("op-1")
+            return None if task is None else task.status
+
+        assert await status_after(Course()) is TaskStatus.WAIT
+        await store.write(lambda tx: tx.save_course("op-1", course))
+        await tell(store, (one, succeeded()), (two, succeeded()))
+        assert await status_after(course) is TaskStatus.PROCESSING
+        assert await status_after(Course()) is TaskStatus.SUCCESS
+        await store.write(lambda tx: tx.end_round("op-1", at_ms=START_MS + 99))
+        task = store.reading.task("op-1")
+        assert task is not None
+        assert task.ended_at_ms == START_MS + 9
+
+    async def test_what_devices_work_on_is_told_of_those_that_are_there(self, store: Store) -> None:
+        await furnish(store, "dev-1", "dev-2")
+        [attempt] = await begin(store, a_task())
+
+        found = await store.write(lambda tx: tx.at_work(["dev-2", "gone", "dev-1"]))
+
+        assert found == {"dev-1": attempt.action_id, "dev-2": None}
 
     async def test_of_the_notes_about_an_attempt_the_newest_are_kept(self, store: Store) -> None:
         notes = [Note(1, START_MS + number, f"note {number} {ODD_TEXT}") for number in range(5)]

@@ -28,7 +28,9 @@ from fleetbell.adapters.memory.store import MemoryStore
 from fleetbell.domain.delivery import DELIVERED, Again, Dead, DeadReason, Head, Settlement, Verdict
 from fleetbell.domain.device import Product
 from fleetbell.domain.notification import Notification, notification
+from fleetbell.domain.policy import Window
 from fleetbell.domain.subtask import (
+    TIMEOUTS,
     Attempt,
     Ended,
     Reached,
@@ -41,7 +43,7 @@ from fleetbell.domain.subtask import (
     stopped,
     succeeded,
 )
-from fleetbell.domain.task import Tally, TaskStatus
+from fleetbell.domain.task import Course, Errand, Tally, TaskStatus
 from fleetbell.errors import DomainError
 from fleetbell.ports.store import AttemptEnd, HandOver, Note, Page, Reading, Store, Take, Transaction
 from fleetbell.testing.clock import PretendClock
@@ -79,7 +81,7 @@ reports: st.SearchStrategy[Report] = st.one_of(
     st.sampled_from(UpgradeState).filter(bool).map(Reached),
     st.builds(succeeded),
     st.builds(stopped),
-    st.builds(failed_by_platform, texts),
+    st.builds(failed_by_platform, texts | st.sampled_from(TIMEOUTS)),
     st.builds(failed_on_device, texts, texts, st.none() | texts),
 )
 indexes = st.integers(0, 5)
@@ -298,23 +300,109 @@ class BooksModel(_TwoStores):
         device_ids=st.lists(devices, min_size=1, unique=True),
         index=indexes,
         occupy=st.booleans(),
+        retries=st.integers(0, 2),
+        errand=st.sampled_from([Errand.NONE, Errand.OFFER]),
+        windowed=st.booleans(),
         give_up=seldom,
     )
     def add_task(
-        self, app: str, kind: UpgradeKind, device_ids: list[str], index: int, occupy: bool, give_up: bool
+        self,
+        app: str,
+        kind: UpgradeKind,
+        device_ids: list[str],
+        index: int,
+        occupy: bool,
+        retries: int,
+        errand: Errand,
+        windowed: bool,
+        give_up: bool,
     ) -> None:
-        operation_id = self.new("op")
+        operation_id, at_ms = self.new("op"), self.clock.now_ms()
+        window = Window(starts_at_ms=at_ms, ends_at_ms=at_ms + 3000) if windowed else None
+        course = Course(errand=errand, due_at_ms=at_ms if errand else None, retries_left=retries)
 
         def work(tx: Transaction) -> object:
             packages = tx.packages(app, ALL).rows
             file_id = packages[index % len(packages)].file_id if packages else "none"
-            task = a_task(operation_id, application_id=app, kind=kind, device_ids=device_ids, file_id=file_id)
+            task = a_task(
+                operation_id,
+                application_id=app,
+                kind=kind,
+                device_ids=device_ids,
+                file_id=file_id,
+                window=window,
+                retry_wait_ms=1000,
+                course=course,
+            )
             attempts = tx.add_task(task, shares_of(task))
             if occupy:
-                tx.occupy_devices(attempts)
+                tx.offer_attempts(attempts, at_ms=at_ms, look_at_ms=at_ms + 3000)
             return [_without_number(attempt) for attempt in attempts]
 
         self.change(work, give_up=give_up)
+
+    @rule(app=applications, device_ids=st.lists(devices, min_size=1, unique=True), made=st.integers(0, 3))
+    def add_task_for_groups(self, app: str, device_ids: list[str], made: int) -> None:
+        """A task of which some sub tasks are made in one turn, and the rest in another."""
+        operation_id, at_ms = self.new("op"), self.clock.now_ms()
+        course = Course(errand=Errand.MAKE, due_at_ms=at_ms)
+        task = a_task(
+            operation_id,
+            application_id=app,
+            device_ids=(),
+            groups=["g"],
+            members=len(device_ids),
+            course=course,
+        )
+        chunks = [device_ids[:made], device_ids[made:]]
+
+        def add(tx: Transaction) -> None:
+            position = 0
+            for chunk in filter(None, chunks):
+                tx.add_targets(operation_id, position, chunk)
+                position += len(chunk)
+            tx.add_task(task, [])
+
+        def make(tx: Transaction) -> object:
+            targets = tx.targets(operation_id, 0)
+            tx.add_shares(task, 0, [(f"{operation_id} {one}", one) for one in targets])
+            tx.delete_targets(operation_id, 0)
+            tx.save_course(operation_id, course.ahead(position=len(targets), at_ms=at_ms))
+            return targets, tx.delete_targets_without_task()
+
+        self.change(add)
+        self.change(make)
+
+    @rule(index=indexes, give_up=seldom)
+    def go_on(self, index: int, give_up: bool) -> None:
+        """The errand that is due the longest is over; a retry begins what failed anew."""
+        at_ms = self.clock.now_ms()
+
+        def work(tx: Transaction) -> object:
+            task = tx.due_task(at_ms=at_ms)
+            if task is None:
+                return None
+            found = tx.shares_from(task.operation_id, index % 2, most=9)
+            if task.course.errand is Errand.RETRY:
+                tx.add_attempts([one for one in found if one.status is SubTaskStatus.FAIL])
+            if task.course.errand is not Errand.MAKE:
+                tx.save_course(task.operation_id, task.course.idle())
+                tx.end_round(task.operation_id, at_ms=at_ms)
+            work = tx.at_work([one.device_id for one in found])
+            return task.operation_id, [_without_number(one) for one in found], sorted(work)
+
+        self.change(work, give_up=give_up)
+
+    @rule(most=st.integers(1, 3), wait_ms=st.integers(0, 3000))
+    def look(self, most: int, wait_ms: int) -> None:
+        at_ms = self.clock.now_ms()
+
+        def work(tx: Transaction) -> object:
+            due = tx.due_attempts(at_ms=at_ms, most=100)
+            tx.look_again([(one.attempt.action_id, at_ms + wait_ms) for one in due[:most]])
+            return [(_without_number(one.attempt), one.window_ends_at_ms) for one in due]
+
+        self.change(work)
 
     @rule(index=indexes, cancel=st.booleans())
     def release_device(self, index: int, cancel: bool) -> None:
@@ -551,6 +639,7 @@ def _told(reading: Reading) -> object:
             for endpoint in reading.endpoints()
         ],
         "waiting": reading.deliveries_waiting(),
+        "due": reading.tasks_due_ms(),
     }
 
 
@@ -569,8 +658,16 @@ def _check_books(reading: Reading) -> None:
     for task in reading.tasks(None, ALL).rows:
         shares = reading.sub_tasks(task.operation_id, ALL).rows
         counts = {status: sum(share.status is status for share in shares) for status in SubTaskStatus}
-        assert reading.tally(task.operation_id) == Tally.of(counts)
-        assert task.status is Tally.of(counts).status()
+        counts[SubTaskStatus.WAIT] += task.total - len(shares)
         assert (task.ended_at_ms is not None) == task.status.ended
         assert (task.started_at_ms is not None) == (task.status is not TaskStatus.WAIT)
-        assert [share.device_id for share in shares] == list(task.device_ids)
+        tally = reading.tally(task.operation_id)
+        assert replace(tally, timeout=0) == Tally.of(counts)
+        assert 0 <= tally.timeout <= tally.fail
+        if task.status.ended:
+            assert not task.course.errand
+            assert task.status is tally.status()
+        else:
+            assert tally.open or task.course.errand
+        if task.device_ids:
+            assert [share.device_id for share in shares] == list(task.device_ids)

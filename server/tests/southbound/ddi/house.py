@@ -20,8 +20,10 @@ from fleetbell.domain.package import Package
 from fleetbell.domain.subtask import Attempt, Report, UpgradeKind
 from fleetbell.ports.reports import Recorded, Reports
 from fleetbell.ports.store import Store, Transaction
+from fleetbell.services.offer import Errands, TaskRules
 from fleetbell.services.package import NewPackage, Packages
 from fleetbell.services.progress import Progress
+from fleetbell.services.schedule import Scheduler
 from fleetbell.services.task import Tasks
 from fleetbell.southbound.ddi.contacts import Contacts
 from fleetbell.southbound.ddi.door import DoorSettings, app
@@ -74,7 +76,14 @@ class House:
         self.clock = PretendClock()
         self.blobs = FolderBlobs(folder / "blobs")
         self.contacts = Contacts(store)
-        self.tasks = Tasks(store, self.clock, take=lambda _: False, handed=lambda _: None)
+        self.errands = Errands(take=lambda _: False, rules=TaskRules(same_version="install"))
+        self.scheduler = Scheduler(store, self.clock, self.errands, handed=lambda _: None)
+        self.tasks = Tasks(
+            store,
+            self.clock,
+            self.errands,
+            handed=lambda _: None,
+        )
         self.reports = WatchedReports(
             Progress(store, self.clock, take=lambda _: False, handed=lambda _: None)
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import msgspec
+
 from fleetbell.adapters.memory.rows import Concept, page_of
 from fleetbell.domain.device import Device
 from fleetbell.domain.subtask import Attempt
@@ -51,11 +53,18 @@ class Devices(Concept):
         groups = self._rows.group_devices
         groups.delete([key for key in groups if key[1] == device_id])
 
-    def occupy_devices(self, attempts: Sequence[Attempt]) -> None:
+    def at_work(self, device_ids: Sequence[str]) -> Mapping[str, int | None]:
+        devices = self._rows.devices
+        return {one: devices[one].action_id for one in device_ids if one in devices}
+
+    def offer_attempts(self, attempts: Sequence[Attempt], *, at_ms: int, look_at_ms: int) -> None:
         for attempt in attempts:
             device = self.device(attempt.device_id)
             if device is not None:
                 self._rows.devices[device.device_id] = replace(device, action_id=attempt.action_id)
+            kept = self._rows.attempts[attempt.action_id]
+            self._rows.attempts[attempt.action_id] = msgspec.structs.replace(kept, step_at_ms=at_ms)
+            self._rows.looks[attempt.action_id] = look_at_ms
 
     def release_devices(self, attempts: Sequence[Attempt], *, cancel: bool) -> None:
         for attempt in attempts:

@@ -12,7 +12,7 @@ from fleetbell.domain.device import Device
 from fleetbell.domain.group import Group
 from fleetbell.domain.package import Package
 from fleetbell.domain.subscription import Endpoint, Subscription
-from fleetbell.domain.subtask import Attempt, SubTask
+from fleetbell.domain.subtask import Attempt, Ended, SubTask
 from fleetbell.domain.task import UpgradeTask
 from fleetbell.domain.token import ApiToken
 from fleetbell.ports.store import Listed, Note, Page
@@ -75,7 +75,10 @@ class Rows:
         self.tasks: Table[str, UpgradeTask] = Table()
         self.shares: Table[str, tuple[str, ...]] = Table()  # sub operation ids of a task, as its targets
         self.sub_tasks: Table[str, SubTask] = Table()
+        self.targets: Table[tuple[str, int], tuple[str, ...]] = Table()  # not made yet; by task and position
         self.attempts: Table[int, Attempt] = Table()
+        self.ends: Table[int, Ended] = Table()  # of attempts
+        self.looks: Table[int, int] = Table()  # when to look at an attempt
         self.notes: Table[int, tuple[Note, ...]] = Table()  # of an attempt, the oldest first
         self.subscriptions: Table[str, Subscription] = Table()
         self.endpoints: Table[int, Endpoint] = Table()

@@ -25,6 +25,7 @@ _COLUMNS = f"{_SAVED}, last_contact_at_ms"
 _SET = ", ".join(f"{column} = ?{number}" for number, column in enumerate(_SAVED.split(", "), 1))
 
 _attributes = msgspec.json.Decoder(dict[str, str])
+_work = msgspec.json.Decoder(list[tuple[str, int | None]])
 
 
 def _device(row: tuple[Any, ...]) -> Device:
@@ -134,11 +135,26 @@ class DeviceWriting(DeviceReading):
         self._rows("DELETE FROM device_group_member WHERE device_number = ?", (number,))
         self._rows("DELETE FROM device WHERE number = ?", (number,))
 
-    def occupy_devices(self, attempts: Sequence[Attempt]) -> None:
+    def at_work(self, device_ids: Sequence[str]) -> Mapping[str, int | None]:
+        found = self._many(
+            _work,
+            "SELECT json_group_array(json_array(d.device_id, d.action_id)) FROM json_each(?1) AS j "
+            "CROSS JOIN device AS d ON d.device_id = j.value",
+            device_ids,
+        )
+        return dict(found)
+
+    def offer_attempts(self, attempts: Sequence[Attempt], *, at_ms: int, look_at_ms: int) -> None:
+        rows = as_json([(attempt.device_id, attempt.action_id) for attempt in attempts])
         self._rows(
             "UPDATE device SET action_id = j.value->>1 FROM json_each(?1) AS j "
             "WHERE device.device_id = j.value->>0",
-            (as_json([(attempt.device_id, attempt.action_id) for attempt in attempts]),),
+            (rows,),
+        )
+        self._rows(
+            "UPDATE attempt SET step_at_ms = ?2, look_at_ms = ?3 FROM json_each(?1) AS j "
+            "WHERE attempt.action_id = j.value->>1",
+            (rows, at_ms, look_at_ms),
         )
 
     def release_devices(self, attempts: Sequence[Attempt], *, cancel: bool) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from fleetbell.adapters.sqlite.rows import Reader, as_json, where
-from fleetbell.domain.subtask import Attempt, Ended, SubTask, SubTaskStatus, UpgradeKind
-from fleetbell.domain.task import UpgradeTask
-from fleetbell.ports.store import AttemptEnd, Listed, Note, Page
+from fleetbell.domain.subtask import TIMEOUTS, Attempt, Ended, SubTask, SubTaskStatus, UpgradeKind
+from fleetbell.domain.task import Tally, UpgradeTask
+from fleetbell.ports.store import AttemptEnd, DueAttempt, Listed, Note, Page
 
 _SUB_TASK = (
     "s.sub_operation_id, s.operation_id, s.device_id, a.kind, a.status, a.action_id, s.created_at_ms, "
@@ -24,9 +24,13 @@ _ATTEMPT = (
     "json_array(a.action_id, a.number, a.sub_operation_id, a.operation_id, a.application_id, a.device_id, "
     "a.kind, "
     "a.target_version, a.state, a.status, a.started_at_ms, a.ended_at_ms, a.source_version, "
-    "coalesce(iif(a.kind = 1, d.sw_version, d.fw_version), ''))"
+    "coalesce(iif(a.kind = 1, d.sw_version, d.fw_version), ''), a.step_at_ms)"
 )
+_TALLY = "tally_wait, tally_processing, tally_success, tally_fail, tally_stop, tally_timeout"
+_WITH_DEVICE = "LEFT JOIN device AS d ON d.device_id = a.device_id"
 _attempts = msgspec.json.Decoder(list[Attempt])
+_due = msgspec.json.Decoder(list[DueAttempt])
+_names = msgspec.json.Decoder(tuple[str, ...])
 
 # Device id, action id, the software and the firmware version that it now runs (None: as before), success.
 _DeviceRow = tuple[str, int, str | None, str | None, bool]
@@ -60,15 +64,31 @@ class SubTaskReading(Reader):
         self, operation_id: str, page: Page, *, status: SubTaskStatus | None = None
     ) -> Listed[SubTask]:
         condition, values = where({"s.operation_id = ?": operation_id, "a.status = ?": status})
-        listed = self._listed(_SUB_TASK, f"{_SUB_TASK_FROM} {condition}", values, page, "s.position")
-        return Listed(tuple(map(_sub_task, listed.rows)), listed.total)
+        rows = self._rows(
+            f"SELECT {_SUB_TASK} {_SUB_TASK_FROM} {condition} ORDER BY s.position LIMIT ? OFFSET ?",
+            (*values, page.size, page.number * page.size),
+        )
+        return Listed(tuple(map(_sub_task, rows)), self._made(operation_id, status))
+
+    def _made(self, operation_id: str, status: SubTaskStatus | None) -> int:
+        """How many sub tasks there are. By status it is the tally that tells: counting them takes long."""
+        made: int = self._value("SELECT count(*) FROM sub_task WHERE operation_id = ?", (operation_id,))
+        if status is None:
+            return made
+        tally = self.tally(operation_id)
+        if status is SubTaskStatus.WAIT:
+            return tally.wait - (tally.total - made)
+        return (tally.processing, tally.success, tally.fail, tally.stop)[status - 1]
+
+    def tally(self, operation_id: str) -> Tally:
+        row = self._row(f"SELECT {_TALLY} FROM task WHERE operation_id = ?", (operation_id,))
+        return Tally() if row is None else Tally(*row)
 
     def attempts(self, action_ids: Sequence[int]) -> list[Attempt]:
         return self._many(
             _attempts,
             f"SELECT json_group_array({_ATTEMPT}) FROM json_each(?1) AS j "
-            "CROSS JOIN attempt AS a ON a.action_id = j.value LEFT JOIN device AS d ON d.device_id = "
-            "a.device_id",
+            f"CROSS JOIN attempt AS a ON a.action_id = j.value {_WITH_DEVICE}",
             action_ids,
         )
 
@@ -83,7 +103,33 @@ class SubTaskReading(Reader):
 class SubTaskWriting(SubTaskReading):
     """See :class:`fleetbell.ports.store.Transaction`."""
 
-    def _add_sub_tasks(self, task: UpgradeTask, shares: Sequence[tuple[str, str]]) -> list[Attempt]:
+    def add_targets(self, operation_id: str, position: int, device_ids: Sequence[str]) -> None:
+        self._rows("INSERT INTO task_target VALUES (?, ?, ?)", (operation_id, position, as_json(device_ids)))
+
+    def targets(self, operation_id: str, position: int) -> tuple[str, ...]:
+        kept = self._value(
+            "SELECT device_ids FROM task_target WHERE operation_id = ? AND position = ?",
+            (operation_id, position),
+        )
+        return () if kept is None else _names.decode(kept)
+
+    def delete_targets(self, operation_id: str, position: int) -> None:
+        self._rows(
+            "DELETE FROM task_target WHERE operation_id = ? AND position = ?", (operation_id, position)
+        )
+
+    def delete_targets_without_task(self) -> int:
+        self._rows(
+            "DELETE FROM task_target WHERE NOT EXISTS "
+            "(SELECT 1 FROM task WHERE task.operation_id = task_target.operation_id)"
+        )
+        return self._db.changes()
+
+    def add_shares(
+        self, task: UpgradeTask, position: int, shares: Sequence[tuple[str, str]]
+    ) -> list[Attempt]:
+        if not shares:
+            return []
         rows = as_json(shares)
         # The attempts first: rows of a json_each come in its order, so their numbers do too.
         self._rows(
@@ -94,11 +140,67 @@ class SubTaskWriting(SubTaskReading):
         )
         first = self._db.last_insert_rowid() - len(shares) + 1
         self._rows(
-            "INSERT INTO sub_task SELECT value->>0, ?2, key, value->>1, ?3 + key, ?4 FROM json_each(?1)",
-            (rows, task.operation_id, first, task.created_at_ms),
+            "INSERT INTO sub_task SELECT value->>0, ?2, ?5 + key, value->>1, ?3 + key, ?4 FROM json_each(?1)",
+            (rows, task.operation_id, first, task.created_at_ms, position),
         )
-        made = self.attempts(list(range(first, first + len(shares))))
+        return self._numbered_from(first, len(shares))
+
+    def _numbered_from(self, first: int, count: int) -> list[Attempt]:
+        made = self.attempts(list(range(first, first + count)))
         return sorted(made, key=lambda attempt: attempt.action_id)
+
+    def shares_from(self, operation_id: str, position: int, *, most: int) -> list[Attempt]:
+        text = self._value(
+            f"SELECT json_group_array({_ATTEMPT}) FROM (SELECT action_id FROM sub_task "
+            "WHERE operation_id = ? AND position >= ? ORDER BY position LIMIT ?) AS s "
+            f"CROSS JOIN attempt AS a ON a.action_id = s.action_id {_WITH_DEVICE}",
+            (operation_id, position, most),
+        )
+        return _attempts.decode(text)
+
+    def add_attempts(self, ended: Sequence[Attempt]) -> list[Attempt]:
+        if not ended:
+            return []
+        rows = as_json([attempt.action_id for attempt in ended])
+        self._rows(
+            "INSERT INTO attempt (number, sub_operation_id, operation_id, application_id, device_id, kind, "
+            "target_version, state, status) "
+            "SELECT a.number + 1, a.sub_operation_id, a.operation_id, a.application_id, a.device_id, a.kind, "
+            "a.target_version, 0, 0 FROM json_each(?1) AS j CROSS JOIN attempt AS a ON a.action_id = j.value",
+            (rows,),
+        )
+        first = self._db.last_insert_rowid() - len(ended) + 1
+        self._rows(
+            "UPDATE sub_task SET action_id = ?2 + j.key FROM json_each(?1) AS j CROSS JOIN attempt AS a "
+            "ON a.action_id = j.value WHERE sub_task.sub_operation_id = a.sub_operation_id",
+            (rows, first),
+        )
+        self._rows(
+            "UPDATE task SET tally_fail = tally_fail - j.tried, tally_wait = tally_wait + j.tried, "
+            "tally_timeout = tally_timeout - j.late FROM (SELECT a.operation_id, count(*) AS tried, "
+            "sum(a.result_desc IN (SELECT value FROM json_each(?2))) AS late FROM json_each(?1) AS i "
+            "CROSS JOIN attempt AS a ON a.action_id = i.value GROUP BY a.operation_id) AS j "
+            "WHERE task.operation_id = j.operation_id",
+            (rows, as_json(TIMEOUTS)),
+        )
+        return self._numbered_from(first, len(ended))
+
+    def due_attempts(self, *, at_ms: int, most: int) -> list[DueAttempt]:
+        text = self._value(
+            f"SELECT json_group_array(json_array({_ATTEMPT}, t.window_ends_at_ms)) FROM "
+            "(SELECT action_id FROM attempt WHERE look_at_ms <= ? ORDER BY look_at_ms LIMIT ?) AS i "
+            f"CROSS JOIN attempt AS a ON a.action_id = i.action_id {_WITH_DEVICE} "
+            "JOIN task AS t ON t.operation_id = a.operation_id",
+            (at_ms, most),
+        )
+        return _due.decode(text)
+
+    def look_again(self, looks: Sequence[tuple[int, int]]) -> None:
+        self._rows(
+            "UPDATE attempt SET look_at_ms = j.value->>1 FROM json_each(?1) AS j "
+            "WHERE attempt.action_id = j.value->>0",
+            (as_json(looks),),
+        )
 
     def _save_states(self, attempts: Sequence[Attempt]) -> None:
         rows = [
@@ -109,12 +211,13 @@ class SubTaskWriting(SubTaskReading):
                 attempt.started_at_ms,
                 attempt.ended_at_ms,
                 attempt.source_version,
+                attempt.step_at_ms,
             )
             for attempt in attempts
         ]
         self._rows(
             "UPDATE attempt SET state = j.value->>1, status = j.value->>2, started_at_ms = j.value->>3, "
-            "ended_at_ms = j.value->>4, source_version = j.value->>5 "
+            "ended_at_ms = j.value->>4, source_version = j.value->>5, step_at_ms = j.value->>6 "
             "FROM json_each(?1) AS j WHERE attempt.action_id = j.value->>0",
             (as_json(rows),),
         )
@@ -122,8 +225,8 @@ class SubTaskWriting(SubTaskReading):
     def _save_ends(self, ends: Sequence[AttemptEnd]) -> None:
         rows = [_end_row(end.attempt, end.ended) for end in ends]
         self._rows(
-            "UPDATE attempt SET result_desc = j.value->>1, error_code = j.value->>2, description = "
-            "j.value->>3 "
+            "UPDATE attempt SET result_desc = j.value->>1, error_code = j.value->>2, "
+            "description = j.value->>3, look_at_ms = NULL "
             "FROM json_each(?1) AS j WHERE attempt.action_id = j.value->>0",
             (as_json(rows),),
         )

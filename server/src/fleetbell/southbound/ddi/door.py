@@ -75,7 +75,7 @@ def app(
     addresses = Addresses(settings.public_url)
     return Door(
         Gate(store, contacts, clock, default_application_id=settings.default_application_id),
-        Offers(store, clock, addresses, poll_s=settings.poll_s, handling=settings.handling),
+        Offers(store.reading, reports, addresses, poll_s=settings.poll_s, handling=settings.handling),
         Feedbacks(store, reports, clock, version_key=settings.version_key, notes_most=settings.notes_most),
         Downloads(store.reading, blobs, reports, addresses),
     )

@@ -29,6 +29,7 @@ FEEDBACK_BYTES_MOST = 1024 * 1024
 CONFIG_DATA_BYTES_MOST = 64 * 1024
 DEVICE_ERROR_CODE = "10"  # "installation failed" of the result codes, for a failure without a code of its own
 NO_DETAILS = "installation failed"
+_CANCELLED = (SubTaskStatus.STOP, SubTaskStatus.FAIL)  # the latter after a time-out
 
 
 def report_of(feedback: Feedback, attempt: Attempt) -> Report | None:
@@ -149,7 +150,7 @@ class Feedbacks:
         taken = await self._store.write(
             lambda tx: self._note_cancelling(tx, attempt, f"cancel: {feedback.note}", over=over)
         )
-        if not taken and not (over and attempt.status is SubTaskStatus.STOP):  # a repeated end is no error
+        if not taken and not (over and attempt.status in _CANCELLED):  # a repeated end is no error
             raise MethodRefused(f"action {action_id} is not being cancelled", allowed=("GET",))
         return Answer()
 

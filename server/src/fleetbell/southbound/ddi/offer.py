@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
-
-from fleetbell.clock import Clock
 from fleetbell.domain.device import Device
 from fleetbell.domain.package import Package
-from fleetbell.domain.subtask import Attempt, SubTaskStatus
+from fleetbell.domain.subtask import Attempt, Begun, SubTaskStatus
 from fleetbell.errors import ActionUnknown
-from fleetbell.ports.store import Store, Transaction
+from fleetbell.ports.reports import Reports
+from fleetbell.ports.store import Reading
 from fleetbell.southbound.ddi import codec
 from fleetbell.southbound.ddi.http import Answer, Request, json_answer
 from fleetbell.southbound.ddi.lookup import Addresses, attempt_of, package_of
@@ -23,11 +21,10 @@ class Offers:
     """Answers the polls of devices and shows them their offers."""
 
     def __init__(
-        self, store: Store, clock: Clock, addresses: Addresses, *, poll_s: int, handling: Handling
+        self, reading: Reading, reports: Reports, addresses: Addresses, *, poll_s: int, handling: Handling
     ) -> None:
-        self._store = store
-        self._reading = store.reading
-        self._clock = clock
+        self._reading = reading
+        self._reports = reports
         self._addresses = addresses
         self._sleep = codec.sleep_text(poll_s)
         self._handling = handling
@@ -55,7 +52,7 @@ class Offers:
         attempt = attempt_of(self._reading, device, action_id)
         package = package_of(self._reading, attempt)
         if attempt.status is SubTaskStatus.WAIT and request.method == "GET":
-            await self._begin(action_id)
+            await self._reports.record(action_id, Begun())
         return self._shown(request, attempt, package)
 
     def installed(self, request: Request, device: Device, action_id: int) -> Answer:
@@ -92,18 +89,3 @@ class Offers:
         most = codec.HISTORY_MOST if wanted < 0 else min(wanted, codec.HISTORY_MOST)
         notes = self._reading.notes(attempt.action_id, most=most)
         return codec.History(attempt.status, tuple(note.text for note in notes))
-
-    async def _begin(self, action_id: int) -> None:
-        at_ms = self._clock.now_ms()
-
-        def work(tx: Transaction) -> None:
-            # The version it comes from is left to the first report: a device that is new here sends its
-            # attributes only after it has looked at its first offer.
-            for attempt in tx.attempts([action_id]):
-                if attempt.status is SubTaskStatus.WAIT:
-                    begun = msgspec.structs.replace(
-                        attempt, status=SubTaskStatus.PROCESSING, started_at_ms=at_ms
-                    )
-                    tx.save_attempts([begun], [])
-
-        await self._store.write(work)
