@@ -76,6 +76,14 @@ class CertificateUnknown(DomainError):
     """The application has no CA with this id, or no client certificate."""
 
 
+class SigningKeyUnknown(DomainError):
+    """The application has no signing key with this id."""
+
+
+class SigningKeyRotating(DomainError):
+    """One signing key is taking the place of another, which has to be over before the next one is made."""
+
+
 class DeviceUnknown(DomainError):
     """The application has no device with this id."""
 

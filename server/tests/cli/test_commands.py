@@ -247,6 +247,39 @@ def test_a_secret_is_replaced(shell: Shell) -> None:
     assert "gateway token" in shell("app show", application_id)
 
 
+def test_a_signing_key_is_made_announced_listed_and_removed(shell: Shell) -> None:
+    shell("app create Meters --id meters")
+    assert shell("key list meters") == ""
+
+    first = shell.json("key rotate meters")
+    told = shell("key rotate meters --announce-s 3600")
+    second = shell.json("key list meters")[1]
+
+    assert first["stage"] == "signs"
+    assert first["public_key"].startswith("whpk_")
+    assert second["public_key"] in told
+    assert "announced" in shell("key list meters")
+    assert "is taking the place of" in shell("key rotate meters", code=1)
+    shell(f"key remove meters {first['key_id']}")
+    assert [each["stage"] for each in shell.json("key list meters")] == ["signs"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("key rotate nobody", "there is no application 'nobody'"),
+        ("key list nobody", "there is no application 'nobody'"),
+        ("key remove meters none", "list its keys first"),
+        ("key rotate meters --announce-s 60", "a key is announced for 3600 to"),
+        ("key rotate meters --overlap-s -1", "the overlap must be from 0"),
+    ],
+)
+def test_a_signing_key_that_cannot_be_is_refused_in_a_sentence(shell: Shell, line: str, said: str) -> None:
+    shell("app create Meters --id meters")
+
+    assert said in shell(line, code=1)
+
+
 def test_cas_are_added_listed_and_removed(shell: Shell, tmp_path: Path) -> None:
     application_id = shell.json("app create", "Meters")["application"]["application_id"]
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))

@@ -77,6 +77,8 @@ ELSEWHERE = {
     errors.ApplicationInUse,
     errors.CertificateInvalid,
     errors.CertificateUnknown,
+    errors.SigningKeyUnknown,
+    errors.SigningKeyRotating,
     errors.ActionUnknown,
     errors.ActionEnded,
     errors.ApiTokenUnknown,

@@ -19,6 +19,7 @@ from fleetbell.services.application import Applications
 from fleetbell.services.device import Devices
 from fleetbell.services.offer import Errands
 from fleetbell.services.package import Packages
+from fleetbell.services.signing_key import SigningKeys
 from fleetbell.services.task import Tasks
 from fleetbell.services.token import Tokens
 from fleetbell.testing.clock import PretendClock
@@ -32,6 +33,7 @@ class Platform:
 
     store: SqliteStore
     applications: Applications
+    signing_keys: SigningKeys
     devices: Devices
     packages: Packages
     tasks: Tasks
@@ -46,6 +48,7 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
     yield Platform(
         store=store,
         applications=Applications(store, clock),
+        signing_keys=SigningKeys(store, clock),
         devices=Devices(store, clock),
         packages=Packages(store, FolderBlobs(tmp_path / "packages"), clock),
         tokens=Tokens(store, clock),

@@ -50,6 +50,7 @@ async def ids(
         f"/applications/{application_id}/tasks", json={"file_id": file_id, "device_ids": [device_id]}
     )
     token = await platform.tokens.create("its own", application_id=application_id)
+    key = await platform.signing_keys.rotate(application_id, announce_s=3600, overlap_s=0)
     return {
         "application_id": application_id,
         "name": device_id,
@@ -57,6 +58,7 @@ async def ids(
         "ca_id": ca.ca_id,
         "operation_id": task.json()["operation_id"],
         "token_id": token.token.token_id,
+        "key_id": key.key_id,
     }
 
 
@@ -71,7 +73,7 @@ async def stranger(both: Doors, platform: Platform) -> AsyncIterator[httpx2.Asyn
 
 async def everything(door: httpx2.AsyncClient) -> list[str]:
     """All that can be listed and shown of what ``app-of-meters`` owns."""
-    owned = [f"/applications/app-of-meters/{each}" for each in ("cas", "client-certificate")]
+    owned = [f"/applications/app-of-meters/{each}" for each in ("cas", "client-certificate", "keys")]
     paths = ("/applications", "/devices", "/packages", "/tasks", *owned)
     tokens = (await door.get("/tokens")).json()["items"]
     return [*[(await door.get(path)).text for path in paths], *[token["token_id"] for token in tokens]]

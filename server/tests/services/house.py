@@ -22,6 +22,8 @@ from fleetbell.services.offer import Errands, TaskRules
 from fleetbell.services.package import NewPackage, Packages
 from fleetbell.services.progress import tell
 from fleetbell.services.schedule import Scheduler
+from fleetbell.services.signing import Signers
+from fleetbell.services.signing_key import SigningKeys
 from fleetbell.services.subscription import Subscriptions
 from fleetbell.services.task import Tasks
 from fleetbell.testing.clock import PretendClock
@@ -50,7 +52,14 @@ class House:
         self._handed: list[HandOver] = []
         self.blobs = FolderBlobs(folder / "packages")
         self.access = Access(store, self.clock, calls_per_window=calls_per_window)
-        self.applications = Applications(store, self.clock, trust_changed=self.trust_changes.append)
+        self.signers = Signers(store)
+        self.applications = Applications(
+            store,
+            self.clock,
+            trust_changed=self.trust_changes.append,
+            signing_changed=self.signers.changed,
+        )
+        self.signing_keys = SigningKeys(store, self.clock, signing_changed=self.signers.changed)
         self.devices = Devices(store, self.clock)
         self.groups = Groups(store, self.clock)
         self.packages = Packages(store, self.blobs, self.clock)

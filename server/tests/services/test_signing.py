@@ -6,10 +6,11 @@ from fleetbell.ports.store import Store
 from fleetbell.services.application import Applications
 from fleetbell.services.signing import Signers
 from fleetbell.testing.clock import START_MS, PretendClock
-from fleetbell.testing.makers import SIGNING_SECRET, an_application
-from fleetbell_sdk.signature import Secret, sign
+from fleetbell.testing.makers import PRIVATE_KEY, SIGNING_SECRET, a_signing_key, an_application
+from fleetbell_sdk.signature import PrivateKey, Secret, Sign, sign, signer
 
 OTHER_SECRET = "whsec_" + "b3RoZXIga2V5IG9mIGEgdGVzdCwgMzAgYnl0ZXMh"
+FORMER = "whsk_TM0Imyj/ltqdtsNG7BFOD1uKMZ81q6Yk2oz27U+4pvs="  # the second example of RFC 8032, section 7.1
 AT_S = START_MS // 1000
 
 
@@ -18,9 +19,13 @@ def signed_by(*secrets: str) -> str:
 
 
 def signatures(signers: Signers, *, at_ms: int) -> str:
-    signer = signers.of("app-1", at_ms=at_ms)
-    assert signer is not None
-    return signer("msg-1", AT_S, b"{}")
+    found = signers.of("app-1", at_ms=at_ms)
+    assert found is not None
+    return told_by(found)
+
+
+def told_by(sign_it: Sign) -> str:
+    return sign_it("msg-1", AT_S, b"{}")
 
 
 async def keep(store: Store, signing: Rotating | None = None) -> None:
@@ -73,3 +78,24 @@ async def test_an_application_that_is_gone_signs_nothing() -> None:
     await applications.delete("app-1")
 
     assert signers.of("app-1", at_ms=START_MS) is None
+
+
+async def test_a_key_signs_beside_the_secret_from_its_first_to_its_last_millisecond() -> None:
+    store = MemoryStore()
+    await keep(store)
+    former = a_signing_key("key-1", private_key=FORMER, signs_until_ms=START_MS + 900)
+    new = a_signing_key("key-2", signs_from_ms=START_MS + 500)
+    for key in (former, new):
+        await store.write(lambda tx, key=key: tx.add_signing_key(key))  # type: ignore[misc]
+    signers = Signers(store)
+
+    secret, former_key, new_key = (
+        Secret.parse(SIGNING_SECRET),
+        PrivateKey.parse(FORMER),
+        PrivateKey.parse(PRIVATE_KEY),
+    )
+    told = [signatures(signers, at_ms=START_MS + ms) for ms in (0, 499, 500, 899, 900)]
+    assert told == [
+        told_by(signer([secret], keys))
+        for keys in ([former_key], [former_key], [new_key, former_key], [new_key, former_key], [new_key])
+    ]

@@ -36,6 +36,7 @@ from fleetbell.services.package import Packages
 from fleetbell.services.progress import Progress
 from fleetbell.services.schedule import Scheduler
 from fleetbell.services.signing import Signers
+from fleetbell.services.signing_key import SigningKeys
 from fleetbell.services.subscription import Subscriptions
 from fleetbell.services.task import Tasks
 from fleetbell.services.token import Tokens
@@ -139,6 +140,7 @@ def _platform(
             window_s=settings.northbound.window_s,
         ),
         applications=Applications(store, clock, trust_changed=trust, signing_changed=signers.changed),
+        signing_keys=SigningKeys(store, clock, signing_changed=signers.changed),
         devices=Devices(store, clock),
         groups=Groups(store, clock),
         packages=Packages(store, blobs, clock),

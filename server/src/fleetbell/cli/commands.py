@@ -30,6 +30,7 @@ def tree() -> App:
     )
     app.command(f"{here}.simulate:simulate", name="simulate", help="Be a fleet of pretend DDI devices.")
     app.command(f"{here}.applications:app", name="app", help="Applications, their secrets and their CAs.")
+    app.command(f"{here}.keys:app", name="key", help="Signing keys, and their public halves.")
     app.command(f"{here}.packages:app", name="package", help="Software and firmware packages.")
     app.command(f"{here}.tasks:app", name="task", help="Upgrade tasks.")
     app.command(f"{here}.devices:app", name="device", help="Devices.")

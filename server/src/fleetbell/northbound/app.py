@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fleetbell.northbound import access, device, group, package, subscription, task
+from fleetbell.northbound import access, device, group, package, signing_key, subscription, task
 from fleetbell.northbound.call import Limits, Resource, Services, unknown_path
 from fleetbell.northbound.errors import Family
 
@@ -41,11 +41,12 @@ def app(
         upload_silence_s=upload_silence_s,
     )
     routes = [Route(path, resource) for path, resource in resources(services, limits).items()]
+    routes.append(Route(signing_key.PATH, signing_key.resource(services, limits)))
     return Router(routes, default=_nothing_here, redirect_slashes=False)
 
 
 def resources(services: Services, limits: Limits) -> dict[str, Resource]:
-    """Every path of the door; one with a fixed last part comes before the one with any."""
+    """Every path of the API; one with a fixed last part comes before the one with any."""
     return {
         **access.resources(services, limits),
         **device.resources(services, limits),

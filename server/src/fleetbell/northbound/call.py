@@ -37,6 +37,7 @@ from fleetbell.services.access import Access
 from fleetbell.services.device import Devices
 from fleetbell.services.group import Groups
 from fleetbell.services.package import Packages
+from fleetbell.services.signing_key import SigningKeys
 from fleetbell.services.subscription import Subscriptions
 from fleetbell.services.task import Tasks
 
@@ -80,6 +81,8 @@ class Services(Protocol):
     def tasks(self) -> Tasks: ...
     @property
     def subscriptions(self) -> Subscriptions: ...
+    @property
+    def signing_keys(self) -> SigningKeys: ...
 
 
 class ClientGone(Exception):

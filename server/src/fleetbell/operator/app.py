@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp
 
-from fleetbell.operator import application, device, package, platform, problem, task, token
+from fleetbell.operator import application, device, package, platform, problem, signing_key, task, token
 from fleetbell.operator.exchange import Services
 from fleetbell.operator.guard import open_to_all, with_token
 from fleetbell.operator.openapi import ROOT
@@ -33,7 +33,7 @@ def operations(services: Services, *, addresses: Callable[[], Mapping[str, str]]
     table = Table()
 
     platform.declare(table, services, addresses=addresses)
-    for room in (application, device, package, task, token):
+    for room in (application, signing_key, device, package, task, token):
         room.declare(table, services)
     return table.operations
 

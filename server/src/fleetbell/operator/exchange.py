@@ -7,11 +7,13 @@ from typing import Annotated, Final, Protocol, TypeVar
 
 import msgspec
 
+from fleetbell.clock import Clock
 from fleetbell.operator.views import Items
 from fleetbell.ports.store import Listed, Page, Store
 from fleetbell.services.application import Applications
 from fleetbell.services.device import Devices
 from fleetbell.services.package import Packages
+from fleetbell.services.signing_key import SigningKeys
 from fleetbell.services.task import Tasks
 from fleetbell.services.token import Tokens
 
@@ -29,6 +31,8 @@ class Services(Protocol):
     @property
     def applications(self) -> Applications: ...
     @property
+    def signing_keys(self) -> SigningKeys: ...
+    @property
     def devices(self) -> Devices: ...
     @property
     def packages(self) -> Packages: ...
@@ -38,6 +42,8 @@ class Services(Protocol):
     def tokens(self) -> Tokens: ...
     @property
     def store(self) -> Store: ...
+    @property
+    def clock(self) -> Clock: ...
 
 
 class Pages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

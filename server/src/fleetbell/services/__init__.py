@@ -14,6 +14,7 @@ from fleetbell.services.group import Groups
 from fleetbell.services.package import Packages
 from fleetbell.services.progress import Progress
 from fleetbell.services.schedule import Scheduler
+from fleetbell.services.signing_key import SigningKeys
 from fleetbell.services.subscription import Subscriptions
 from fleetbell.services.task import Tasks
 from fleetbell.services.token import Tokens
@@ -25,6 +26,7 @@ class Services:
 
     access: Access
     applications: Applications
+    signing_keys: SigningKeys
     devices: Devices
     groups: Groups
     packages: Packages

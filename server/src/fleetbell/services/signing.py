@@ -4,11 +4,13 @@ the keys change.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from fleetbell.domain.application import Application
+from fleetbell.domain.signing_key import SigningKey
 from fleetbell.ports.store import Store
-from fleetbell_sdk.signature import Secret, Sign, signer
+from fleetbell_sdk.signature import PrivateKey, Secret, Sign, signer
 
 # How long a signer is used before the keys are read again: another process may have changed them.
 _LOOK_AGAIN_MS: Final = 1000
@@ -39,10 +41,17 @@ class Signers:
         application = self._store.reading.application(application_id)
         if application is None:
             return None, at_ms + _LOOK_AGAIN_MS
+        keys = self._store.reading.signing_keys(application_id)
         secrets = [Secret.parse(text) for text in application.signing.valid(at_ms=at_ms)]
-        return signer(secrets), min(at_ms + _LOOK_AGAIN_MS, _next_change_ms(application, at_ms=at_ms))
+        signing = [PrivateKey.parse(key.private_key) for key in reversed(keys) if key.signs(at_ms=at_ms)]
+        changes = (change_ms for change_ms in _changes_ms(application, keys) if change_ms > at_ms)
+        return signer(secrets, signing), min((at_ms + _LOOK_AGAIN_MS, *changes))
 
 
-def _next_change_ms(application: Application, *, at_ms: int) -> int:
-    until_ms = application.signing.former_until_ms
-    return until_ms if until_ms > at_ms else at_ms + _LOOK_AGAIN_MS
+def _changes_ms(application: Application, keys: tuple[SigningKey, ...]) -> Iterator[int]:
+    """The moments from which other keys sign than before."""
+    yield application.signing.former_until_ms
+    for key in keys:
+        yield key.signs_from_ms
+        if key.signs_until_ms is not None:
+            yield key.signs_until_ms

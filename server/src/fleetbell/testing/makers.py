@@ -15,6 +15,7 @@ from fleetbell.domain.group import Group
 from fleetbell.domain.notification import Notification
 from fleetbell.domain.package import Digests, Package
 from fleetbell.domain.policy import Window
+from fleetbell.domain.signing_key import SigningKey
 from fleetbell.domain.subscription import Subscription
 from fleetbell.domain.subtask import Attempt, SubTaskStatus, UpgradeKind, UpgradeState
 from fleetbell.domain.task import Course, TaskStatus, UpgradeTask
@@ -26,6 +27,10 @@ RESULT = "swUpgradeResultNotify"
 URL = "https://receiver.example:8443/push"
 LOGIN_SECRET = "the login secret of a test"  # noqa: S105 - opens nothing
 SIGNING_SECRET = "whsec_c2lnbnMgdGhlIHB1c2ggbWVzc2FnZXMgb2YgYSB0ZXN0"  # noqa: S105 - as above
+
+# The first example of RFC 8032, section 7.1.
+PRIVATE_KEY = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="
+PUBLIC_KEY = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 
 
 def an_application(
@@ -79,6 +84,28 @@ def a_client_certificate(
         key_pem=key_pem,
         not_after_ms=START_MS + 86_400_000,
         set_at_ms=START_MS,
+    )
+
+
+def a_signing_key(
+    key_id: str = "key-1",
+    *,
+    application_id: str = "app-1",
+    private_key: str = PRIVATE_KEY,
+    public_key: str = PUBLIC_KEY,
+    made_at_ms: int = START_MS,
+    signs_from_ms: int = START_MS,
+    signs_until_ms: int | None = None,
+) -> SigningKey:
+    """A signing key that signs at once and has no end."""
+    return SigningKey(
+        key_id=key_id,
+        application_id=application_id,
+        private_key=private_key,
+        public_key=public_key,
+        made_at_ms=made_at_ms,
+        signs_from_ms=signs_from_ms,
+        signs_until_ms=signs_until_ms,
     )
 
 

@@ -49,6 +49,7 @@ from fleetbell.testing.makers import (
     a_group,
     a_notification,
     a_package,
+    a_signing_key,
     a_subscription,
     a_task,
     a_token,
@@ -342,6 +343,7 @@ class ApplicationsContract:
                 tx.set_client_certificate(a_client_certificate(app))
                 tx.add_tokens([a_token(f"token of {app}", application_id=app)])
                 tx.add_api_token(an_api_token(f"tok of {app}", application_id=app))
+                tx.add_signing_key(a_signing_key(f"key of {app}", application_id=app))
                 tx.add_subscription(a_subscription(application_id=app))
                 tx.add_notifications([a_notification(application_id=app)], take=no, at_ms=START_MS)
 
@@ -356,6 +358,8 @@ class ApplicationsContract:
         assert reading.token(digest("token of app-1")) is None
         assert reading.token(digest("token of app-2")) is not None
         assert [token.application_id for token in reading.api_tokens()] == ["app-2"]
+        assert reading.signing_keys("app-1") == ()
+        assert len(reading.signing_keys("app-2")) == 1
         assert reading.subscriptions("app-1", ALL).total == 0
         assert reading.subscriptions("app-2", ALL).total == 1
         assert [one.application_id for one in reading.endpoints()] == ["app-2"]
@@ -404,6 +408,43 @@ class ApplicationsContract:
         await store.write(lambda tx: tx.delete_client_certificate("app-1"))
         assert store.reading.client_certificate("app-1") is None
         assert store.reading.client_certificate("app-2") == foreign
+
+    async def test_signing_keys_are_kept_as_they_are_in_the_order_of_their_making(self, store: Store) -> None:
+        keys = [
+            a_signing_key("key-2", made_at_ms=1, signs_from_ms=2, signs_until_ms=3),
+            a_signing_key("key-1"),
+        ]
+
+        def work(tx: Transaction) -> None:
+            for key in keys:
+                tx.add_signing_key(key)
+            tx.add_signing_key(a_signing_key("key-3", application_id="app-2"))
+
+        await store.write(work)
+
+        assert list(store.reading.signing_keys("app-1")) == keys
+        assert [key.key_id for key in store.reading.signing_keys("app-2")] == ["key-3"]
+        assert store.reading.signing_keys("app-3") == ()
+
+    async def test_saving_a_signing_key_keeps_when_it_signs(self, store: Store) -> None:
+        await store.write(lambda tx: tx.add_signing_key(a_signing_key()))
+        moved = a_signing_key(signs_from_ms=7, signs_until_ms=8)
+
+        await store.write(lambda tx: tx.save_signing_key(moved))
+        assert store.reading.signing_keys("app-1") == (moved,)
+
+        await store.write(lambda tx: tx.save_signing_key(moved.ending(None)))
+        assert store.reading.signing_keys("app-1") == (moved.ending(None),)
+
+    async def test_deleted_signing_keys_are_gone_and_others_stay(self, store: Store) -> None:
+        def work(tx: Transaction) -> None:
+            for key_id in ("key-1", "key-2", "key-3"):
+                tx.add_signing_key(a_signing_key(key_id))
+
+        await store.write(work)
+        await store.write(lambda tx: tx.delete_signing_keys(["key-1", "key-3", "key-4"]))
+
+        assert [key.key_id for key in store.reading.signing_keys("app-1")] == ["key-2"]
 
     async def test_tokens_are_kept_until_they_are_deleted(self, store: Store) -> None:
         access, refresh = a_token("a"), a_token("r", access=False, expires_at_ms=START_MS)

@@ -52,6 +52,9 @@ class Applications(Concept):
         tokens.delete([key for key, one in tokens.items() if one.application_id == application_id])
         rows.callback_cas.delete([ca.ca_id for ca in self.callback_cas(application_id)])
         rows.client_certificates.delete([application_id])
+        rows.signing_keys.delete(
+            [key_id for key_id, key in rows.signing_keys.items() if key.application_id == application_id]
+        )
         subscriptions, endpoints = rows.subscriptions, rows.endpoints
         subscriptions.delete(
             [key for key, one in subscriptions.items() if one.application_id == application_id]

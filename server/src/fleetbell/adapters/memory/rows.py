@@ -11,6 +11,7 @@ from fleetbell.domain.application import Application, CallbackCa, ClientCertific
 from fleetbell.domain.device import Device
 from fleetbell.domain.group import Group
 from fleetbell.domain.package import Package
+from fleetbell.domain.signing_key import SigningKey
 from fleetbell.domain.subscription import Endpoint, Subscription
 from fleetbell.domain.subtask import Attempt, Ended, SubTask
 from fleetbell.domain.task import UpgradeTask
@@ -67,6 +68,7 @@ class Rows:
         self.client_certificates: Table[str, ClientCertificate] = Table()  # by application
         self.tokens: Table[str, Token] = Table()
         self.api_tokens: Table[str, ApiToken] = Table()
+        self.signing_keys: Table[str, SigningKey] = Table()
         self.devices: Table[str, Device] = Table()
         self.device_numbers: Table[str, int] = Table()  # in the order of registration
         self.groups: Table[str, Group] = Table()

@@ -11,6 +11,7 @@ from fleetbell.adapters.memory.device import Devices
 from fleetbell.adapters.memory.group import Groups
 from fleetbell.adapters.memory.package import Packages
 from fleetbell.adapters.memory.rows import Rows
+from fleetbell.adapters.memory.signing_key import SigningKeys
 from fleetbell.adapters.memory.task import Tasks
 from fleetbell.adapters.memory.token import Tokens
 from fleetbell.ids import new_id
@@ -19,7 +20,7 @@ from fleetbell.ports.store import Reading, Transaction
 T = TypeVar("T")
 
 
-class _Everything(Applications, Devices, Groups, Packages, Tasks, Deliveries, Tokens):
+class _Everything(Applications, SigningKeys, Devices, Groups, Packages, Tasks, Deliveries, Tokens):
     """All that can be read and done."""
 
 

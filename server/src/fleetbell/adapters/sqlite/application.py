@@ -138,8 +138,8 @@ class ApplicationWriting(ApplicationReading):
         self._delete_waiting(application_id)
         groups = "SELECT number FROM device_group WHERE application_id = ?"
         self._rows(f"DELETE FROM device_group_member WHERE group_number IN ({groups})", (application_id,))
-        own = ("token", "api_token", "callback_ca", "client_certificate", "device_group", "subscription")
-        for table in (*own, "endpoint", "application"):
+        proofs = ("token", "api_token", "callback_ca", "client_certificate", "signing_key")
+        for table in (*proofs, "device_group", "subscription", "endpoint", "application"):
             self._rows(f"DELETE FROM {table} WHERE application_id = ?", (application_id,))
 
     def _delete_waiting(self, application_id: str) -> None:

@@ -16,6 +16,7 @@ from fleetbell.adapters.sqlite.device import DeviceReading, DeviceWriting
 from fleetbell.adapters.sqlite.group import GroupReading, GroupWriting
 from fleetbell.adapters.sqlite.migrate import migrate
 from fleetbell.adapters.sqlite.package import PackageReading, PackageWriting
+from fleetbell.adapters.sqlite.signing_key import SigningKeyReading, SigningKeyWriting
 from fleetbell.adapters.sqlite.subscription import SubscriptionReading, SubscriptionWriting
 from fleetbell.adapters.sqlite.task import TaskReading, TaskWriting
 from fleetbell.adapters.sqlite.token import TokenReading, TokenWriting
@@ -32,6 +33,7 @@ _COPIED_BYTES = 65_536  # at once; SQLite's own file system takes less than twic
 
 class SqliteReading(
     ApplicationReading,
+    SigningKeyReading,
     DeviceReading,
     GroupReading,
     PackageReading,
@@ -45,6 +47,7 @@ class SqliteReading(
 
 class SqliteTransaction(
     ApplicationWriting,
+    SigningKeyWriting,
     DeviceWriting,
     GroupWriting,
     PackageWriting,
