@@ -183,7 +183,7 @@ class ApplicationWriting(ApplicationReading):
             (token.token_digest, token.application_id, token.access, token.expires_at_ms) for token in tokens
         ]
         self._rows(
-            "INSERT INTO token SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?)",
+            "INSERT INTO token SELECT value->>0, value->>1, value->>2, value->>3 FROM jsonb_each(?)",
             (as_json(rows),),
         )
 

@@ -121,7 +121,7 @@ class DeviceWriting(DeviceReading):
 
     def touch_devices(self, contacts: Mapping[str, int]) -> None:
         self._rows(
-            "UPDATE device SET last_contact_at_ms = j.value->>1 FROM json_each(?1) AS j "
+            "UPDATE device SET last_contact_at_ms = j.value->>1 FROM jsonb_each(?1) AS j "
             "WHERE device.device_id = j.value->>0",
             (as_json(list(contacts.items())),),
         )
@@ -147,7 +147,7 @@ class DeviceWriting(DeviceReading):
     def offer_attempts(self, attempts: Sequence[Attempt], *, at_ms: int, look_at_ms: int) -> None:
         rows = as_json([(attempt.device_id, attempt.action_id) for attempt in attempts])
         self._rows(
-            "UPDATE device SET action_id = j.value->>1 FROM json_each(?1) AS j "
+            "UPDATE device SET action_id = j.value->>1 FROM jsonb_each(?1) AS j "
             "WHERE device.device_id = j.value->>0",
             (rows,),
         )
@@ -160,6 +160,7 @@ class DeviceWriting(DeviceReading):
     def release_devices(self, attempts: Sequence[Attempt], *, cancel: bool) -> None:
         self._rows(
             "UPDATE device SET action_id = NULL, cancel_action_id = iif(?2, action_id, cancel_action_id) "
-            "FROM json_each(?1) AS j WHERE device.device_id = j.value->>0 AND device.action_id = j.value->>1",
+            "FROM jsonb_each(?1) AS j WHERE device.device_id = j.value->>0 "
+            "AND device.action_id = j.value->>1",
             (as_json([(attempt.device_id, attempt.action_id) for attempt in attempts]), cancel),
         )

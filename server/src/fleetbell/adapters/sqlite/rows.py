@@ -2,7 +2,9 @@
 
 The driver gives the interpreter lock away at every step of a statement, and under load each hand-over costs
 more than the SQL. So lists go in as one JSON parameter (``json_each``) and come out as one JSON value
-(``json_group_array``): one step for any number of rows, and one statement text for any length.
+(``json_group_array``): one step for any number of rows, and one statement text for any length. Rows of
+several values go through ``jsonb_each``: ``json_each`` would write each row as text, and every ``value->>N``
+read it again.
 """
 
 from __future__ import annotations

@@ -131,16 +131,17 @@ class SubTaskWriting(SubTaskReading):
         if not shares:
             return []
         rows = as_json(shares)
-        # The attempts first: rows of a json_each come in its order, so their numbers do too.
+        # The attempts first: rows of a jsonb_each come in its order, so their numbers do too.
         self._rows(
             "INSERT INTO attempt (number, sub_operation_id, operation_id, application_id, device_id, kind, "
             "target_version, state, status) "
-            "SELECT 1, value->>0, ?2, ?3, value->>1, ?4, ?5, 0, 0 FROM json_each(?1)",
+            "SELECT 1, value->>0, ?2, ?3, value->>1, ?4, ?5, 0, 0 FROM jsonb_each(?1)",
             (rows, task.operation_id, task.application_id, task.kind, task.target_version),
         )
         first = self._db.last_insert_rowid() - len(shares) + 1
         self._rows(
-            "INSERT INTO sub_task SELECT value->>0, ?2, ?5 + key, value->>1, ?3 + key, ?4 FROM json_each(?1)",
+            "INSERT INTO sub_task SELECT value->>0, ?2, ?5 + key, value->>1, ?3 + key, ?4 "
+            "FROM jsonb_each(?1)",
             (rows, task.operation_id, first, task.created_at_ms, position),
         )
         return self._numbered_from(first, len(shares))
@@ -197,7 +198,7 @@ class SubTaskWriting(SubTaskReading):
 
     def look_again(self, looks: Sequence[tuple[int, int]]) -> None:
         self._rows(
-            "UPDATE attempt SET look_at_ms = j.value->>1 FROM json_each(?1) AS j "
+            "UPDATE attempt SET look_at_ms = j.value->>1 FROM jsonb_each(?1) AS j "
             "WHERE attempt.action_id = j.value->>0",
             (as_json(looks),),
         )
@@ -218,7 +219,7 @@ class SubTaskWriting(SubTaskReading):
         self._rows(
             "UPDATE attempt SET state = j.value->>1, status = j.value->>2, started_at_ms = j.value->>3, "
             "ended_at_ms = j.value->>4, source_version = j.value->>5, step_at_ms = j.value->>6 "
-            "FROM json_each(?1) AS j WHERE attempt.action_id = j.value->>0",
+            "FROM jsonb_each(?1) AS j WHERE attempt.action_id = j.value->>0",
             (as_json(rows),),
         )
 
@@ -227,7 +228,7 @@ class SubTaskWriting(SubTaskReading):
         self._rows(
             "UPDATE attempt SET result_desc = j.value->>1, error_code = j.value->>2, "
             "description = j.value->>3, look_at_ms = NULL "
-            "FROM json_each(?1) AS j WHERE attempt.action_id = j.value->>0",
+            "FROM jsonb_each(?1) AS j WHERE attempt.action_id = j.value->>0",
             (as_json(rows),),
         )
         left = [_device_row(end.attempt, end.ended) for end in ends]
@@ -242,14 +243,14 @@ class SubTaskWriting(SubTaskReading):
             "sw_version = coalesce(j.value->>2, sw_version), fw_version = coalesce(j.value->>3, fw_version), "
             "attributes_wanted = iif(j.value->>4, 1, attributes_wanted), "
             "installed_action_id = iif(j.value->>4, j.value->>1, installed_action_id) "
-            "FROM json_each(?1) AS j WHERE device.device_id = j.value->>0",
+            "FROM jsonb_each(?1) AS j WHERE device.device_id = j.value->>0",
             (as_json(rows),),
         )
 
     def add_notes(self, notes: Sequence[Note], *, most: int) -> None:
         self._rows(
             "INSERT INTO note (action_id, at_ms, text) "
-            "SELECT value->>0, value->>1, value->>2 FROM json_each(?1)",
+            "SELECT value->>0, value->>1, value->>2 FROM jsonb_each(?1)",
             (as_json(notes),),
         )
         for action_id in {note.action_id for note in notes}:

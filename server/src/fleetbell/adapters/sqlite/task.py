@@ -176,7 +176,7 @@ class TaskWriting(TaskReading, SubTaskWriting):
         if late:
             self._rows(
                 "UPDATE task SET tally_timeout = tally_timeout + (j.value->>1) "
-                "FROM json_each(?1) AS j WHERE task.operation_id = j.value->>0",
+                "FROM jsonb_each(?1) AS j WHERE task.operation_id = j.value->>0",
                 (as_json(list(late.items())),),
             )
 
