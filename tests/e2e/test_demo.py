@@ -28,11 +28,11 @@ def folder() -> Any:
 def demo(folder: Path, *arguments: str) -> tuple[dict[str, Any], str]:
     """The last line of a demo that ended well, and what a person saw."""
     done = subprocess.run(
-        [sys.executable, "-m", "fleetbell", "demo", "--json", *arguments],
+        [f"{sys.prefix}/bin/fleetbell", "demo", "--json", *arguments],
         capture_output=True,
         text=True,
         timeout=110,
-        env={**os.environ, "TMPDIR": str(folder)},
+        env={**os.environ, "TMPDIR": str(folder), "PATH": os.defpath},
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -77,6 +77,7 @@ def test_keep_leaves_a_platform_to_look_around_in(folder: Path) -> None:
         while Path(f"/proc/{found[1]}").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
 
+    assert f"  {sys.prefix}/bin/fleetbell device list --folder" in seen  # which is not on the path here
     assert [device["node_id"] for device in devices] == ["meter-00001", "meter-00002"]
 
 

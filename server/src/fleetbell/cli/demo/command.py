@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import sys
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -90,15 +91,16 @@ def _print(result: Result) -> None:
 
 def _print_ways(story: Story) -> None:
     """How to look around in what --keep leaves."""
+    program = "fleetbell" if shutil.which("fleetbell") else sys.argv[0]
     place = f"--folder {story.data}"
     remark(
         "\n".join(
             (
                 "",
                 f"The platform still runs, as process {story.platform.child.pid}. Look around:",
-                f"  fleetbell app list {place}",
-                f"  fleetbell device list {place}",
-                f"  fleetbell task list {place}",
+                f"  {program} app list {place}",
+                f"  {program} device list {place}",
+                f"  {program} task list {place}",
                 f"Its logs and the devices' ledger are in {story.folder}. When you are done:",
                 f"  kill {story.platform.child.pid} && rm -r {story.folder}",
             )
