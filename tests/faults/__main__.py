@@ -1,4 +1,4 @@
-"""``python -m tests.faults --kills 200``: kill a platform at random under load, and judge what arrived."""
+"""``python -m tests.faults --kills 200``: kill a platform under load, and judge what arrived."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from dataclasses import asdict
 
 import msgspec
 
+from tests.faults.steps import Step
 from tests.faults.story import Story
 
 
 def main() -> int:
     """0 when every promise was kept; the outcome is printed as JSON."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--kills", type=int, default=10, help="how often the platform is killed")
+    parser.add_argument("--kills", type=int, default=10, help="how often the platform is killed at random")
+    parser.add_argument("--steps", action="store_true", help="kill it at each step of the path first")
     parser.add_argument("--devices", type=int, default=30, help="devices of each of the two applications")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**31))
     wanted = parser.parse_args()
-    outcome = asyncio.run(Story(kills=wanted.kills, devices=wanted.devices, seed=wanted.seed).tell())
+    steps = tuple(Step) if wanted.steps else ()
+    story = Story(kills=wanted.kills, devices=wanted.devices, seed=wanted.seed, steps=steps)
+    outcome = asyncio.run(story.tell())
     print(msgspec.json.format(msgspec.json.encode(asdict(outcome))).decode())
     return 1 if outcome.broken else 0
 

@@ -8,7 +8,7 @@ import enum
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +45,17 @@ class Sink:
     share: float
     chance: random.Random
     port: int = 0
+    thinks_s: float = 0.0  # before each answer
+    meanwhile: Callable[[], Awaitable[None]] | None = (
+        None  # done once, before the next answer, which is not sent
+    )
     arrivals: list[Arrival] = field(default_factory=list)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def next_arrival(self) -> None:
+        """Once one more post has come."""
+        self._news.clear()
+        await self._news.wait()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
@@ -58,7 +68,8 @@ class Sink:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = dict(line.split(": ", 1) for line in head[1:] if line)
         body = await reader.readexactly(int(headers["Content-Length"]))
-        fate = self._fate()
+        meanwhile, self.meanwhile = self.meanwhile, None
+        fate = Fate.CUT if meanwhile else self._fate()
         self.arrivals.append(
             Arrival(
                 head[0].split(" ")[1],
@@ -70,10 +81,12 @@ class Sink:
                 time.monotonic(),
             )
         )
+        self._news.set()
+        if meanwhile:
+            await meanwhile()
         if fate is Fate.CUT:
             return False
-        if fate is Fate.LATE:
-            await asyncio.sleep(LATE_S)
+        await asyncio.sleep(LATE_S if fate is Fate.LATE else self.thinks_s)
         status = b"500 Internal Server Error" if fate is Fate.FAILED else b"200 OK"
         writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()

@@ -17,7 +17,7 @@ import msgspec
 
 from fleetbell.cli.demo.application import Application
 from fleetbell.cli.demo.books import FIRMWARE, SOFTWARE, DeviceBook
-from fleetbell.cli.demo.child import Addresses, Child, PlatformProcess
+from fleetbell.cli.demo.child import Addresses, Child
 from fleetbell.cli.door import operator
 from fleetbell.cli.place import Place
 from fleetbell.cli.simulate import Member
@@ -27,13 +27,14 @@ from fleetbell_sdk import ApiRefused, Client, ConnectionFailed
 from fleetbell_sdk.connection import FileType
 from tests.e2e.certificates import issued
 from tests.faults.judge import Judge, Verdict
+from tests.faults.lives import Lives
 from tests.faults.sink import LATE_S, Sink, sinking
+from tests.faults.steps import Step
 
 T = TypeVar("T")
 
 FAULTY = 0.03  # the share of posts that the receiver fails
 ROUNDS_MOST = 500
-LIFE_S = (0.1, 1.5)  # between the start of a platform and its kill
 PATIENCE_S = 60.0  # without anything new
 LOOK_S = 0.1
 
@@ -44,6 +45,7 @@ class Outcome:
 
     seed: int
     kills: int
+    steps: tuple[str, ...]  # of these kills, those at a step of the path
     rounds: int
     acknowledged: int  # news that devices were told is kept, times the URLs that it is due at
     waiting: int  # of deliveries, in the end
@@ -77,12 +79,13 @@ class Customer:
 class Story:
     """One run, from its first process to its last."""
 
-    def __init__(self, *, kills: int, devices: int, seed: int) -> None:
-        self._kills_most = kills
+    def __init__(self, *, kills: int, devices: int, seed: int, steps: Sequence[Step] = ()) -> None:
+        """``kills`` at random, after those at the ``steps``; each of these is one more at random."""
+        self._kills = kills
+        self._steps = steps
         self._devices = devices
         self._seed = seed
         self._chance = random.Random(seed)
-        self._kills_at_s: list[float] = []
         self._customers: list[Customer] = []
 
     async def tell(self) -> Outcome:
@@ -94,30 +97,33 @@ class Story:
 
     async def _tell(self, folder: Path, closing: AsyncExitStack, begun_s: float) -> Outcome:
         data = folder / "data"
-        platform = PlatformProcess(data, log=folder / "platform.log", settings=_settings())
-        closing.push_async_callback(platform.child.stop)
-        addresses = await platform.start()
+        lives = Lives(data, log=folder / "platform.log", settings=_settings(), chance=self._chance)
+        closing.push_async_callback(lives.stop)
+        if Step.MIGRATING in self._steps:
+            await lives.die_in_first_start()
+        addresses = await lives.start()
         files = issued(folder)
         sink = await closing.enter_async_context(
             sinking(files.certificate, share=FAULTY, chance=random.Random(self._seed + 1))
         )
         for name, paths in (("one", ("/one/a", "/one/b")), ("other", ("/other",))):
             await self._add_customer(name, paths, folder, addresses, files.ca, sink, closing)
-        killing = asyncio.create_task(self._kill(platform))
+        killing = asyncio.create_task(self._kill(lives, sink))
         closing.push_async_callback(_ended, killing)
         rounds = 0
         while not killing.done() or rounds == 0:
             rounds += 1
             await asyncio.gather(*(self._round(customer, rounds) for customer in self._customers))
         await killing
-        await self._all_heard(sink)
+        await self._all_heard(sink, lives.kills_at_s)
         return Outcome(
             self._seed,
-            len(self._kills_at_s),
+            len(lives.kills_at_s),
+            tuple(step.title for step in lives.steps),
             rounds,
             sum(len(customer.book.due) * len(customer.paths) for customer in self._customers),
             await _waiting(data),
-            tuple(self._verdicts(sink)),
+            tuple(self._verdicts(sink, lives.kills_at_s)),
             round(time.monotonic() - begun_s, 1),
         )
 
@@ -160,12 +166,12 @@ class Story:
         closing.push_async_callback(child.stop)
         self._customers.append(customer)
 
-    async def _kill(self, platform: PlatformProcess) -> None:
-        while len(self._kills_at_s) < self._kills_most:
-            await asyncio.sleep(self._chance.uniform(*LIFE_S))
-            await platform.child.kill()
-            self._kills_at_s.append(time.monotonic())
-            await platform.start()
+    async def _kill(self, lives: Lives, sink: Sink) -> None:
+        for step in self._steps:
+            if step is not Step.MIGRATING:
+                await lives.die_at(step, sink)
+        for _ in range(self._kills):
+            await lives.die_at_random()
 
     async def _round(self, customer: Customer, number: int) -> None:
         """One upgrade of all devices of an application, software and firmware by turns."""
@@ -184,11 +190,11 @@ class Story:
             assert time.monotonic() - moved_s < PATIENCE_S, f"round {number} of {customer.name} stands still"
             await asyncio.sleep(LOOK_S)
 
-    async def _all_heard(self, sink: Sink) -> None:
+    async def _all_heard(self, sink: Sink, kills_at_s: Sequence[float]) -> None:
         """Return when all that is due was accepted, or when nothing comes any more."""
         seen, moved_s = -1, time.monotonic()
         while time.monotonic() - moved_s < PATIENCE_S:
-            verdicts = self._verdicts(sink)
+            verdicts = self._verdicts(sink, kills_at_s)
             if not any(verdict.broken for verdict in verdicts):
                 await asyncio.sleep(LATE_S / 2)  # for what should not come
                 return
@@ -196,9 +202,9 @@ class Story:
                 seen, moved_s = len(sink.arrivals), time.monotonic()
             await asyncio.sleep(LOOK_S * 5)
 
-    def _verdicts(self, sink: Sink) -> list[Verdict]:
+    def _verdicts(self, sink: Sink, kills_at_s: Sequence[float]) -> list[Verdict]:
         return [
-            Judge(path, kills_at_s=self._kills_at_s, versions=customer.operations).verdict(
+            Judge(path, kills_at_s=kills_at_s, versions=customer.operations).verdict(
                 customer.book.due, sink.arrivals
             )
             for customer in self._customers

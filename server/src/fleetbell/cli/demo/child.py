@@ -22,11 +22,19 @@ LOG_LINES_SHOWN: Final = 5
 
 
 class Child:
-    """One process that runs ``fleetbell`` with other arguments and settings than ours."""
+    """One process that runs ``fleetbell`` (or ``module``) with other arguments and settings than ours."""
 
-    def __init__(self, arguments: Sequence[str], *, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str],
+        module: str = "fleetbell",
+    ) -> None:
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("FLEETBELL_")}
         self._arguments = arguments
+        self._module = module
         self._log = log
         self._environment = {**inherited, **environment}
         self._process: asyncio.subprocess.Process | None = None
@@ -45,7 +53,7 @@ class Child:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "fleetbell",
+                self._module,
                 *self._arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
