@@ -165,6 +165,22 @@ def test_every_door_of_a_serving_platform_answers_and_sigterm_ends_it(folder: Pa
     assert not Path(addresses["operator_socket"]).exists()
 
 
+def test_a_serving_platform_is_ready_and_counts_what_each_door_answered(folder: Path) -> None:
+    with serving(folder) as (_, addresses):
+        url = addresses["operator_url"]
+        for path in ("/health/live", "/health/ready"):
+            with urllib.request.urlopen(url + path, timeout=PATIENCE_S) as reply:
+                assert reply.status == 200
+        for _ in range(3):
+            assert answer_of(addresses["devices_http_url"]) == 404
+        with urllib.request.urlopen(f"{url}/metrics", timeout=PATIENCE_S) as reply:
+            lines = reply.read().decode().splitlines()
+
+    assert 'fleetbell_http_requests_total{door="devices",status="4xx"} 3.0' in lines
+    assert 'fleetbell_http_requests_total{door="operator",status="2xx"} 2.0' in lines
+    assert 'fleetbell_http_requests_total{door="northbound",status="2xx"} 0.0' in lines
+
+
 def test_ctrl_c_ends_it_too(folder: Path) -> None:
     with serving(folder) as (child, _):
         child.send_signal(signal.SIGINT)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +173,39 @@ async def test_reports_without_room_are_refused_and_what_was_accepted_arrives(
         for device_id in ended:
             words = [word for told, word in _told(on.inbox) if told == device_id]
             assert words == ["downloading", "downloaded", "updating", "idle", "SUCCESS"]
+
+
+async def ready(platform: Platform) -> tuple[int, list[str]]:
+    async with httpx2.AsyncClient() as http:
+        answer = await http.get(f"{platform.operator_url}/health/ready")
+    return answer.status_code, answer.json()["reasons"]
+
+
+@pytest.mark.parametrize(
+    ("report_reserve_bytes", "left_bytes", "reason"),
+    [(0, 0, "the store cannot write: the disk"), (4_194_304, 4_100_000, "reports are refused: the disk has")],
+    ids=["full", "nearly full"],
+)
+async def test_a_platform_without_room_is_not_ready_until_there_is_room_again(
+    small_disk: Path, report_reserve_bytes: int, left_bytes: int, reason: str
+) -> None:
+    async with scene(small_disk, report_reserve_bytes=report_reserve_bytes) as on:
+        assert await ready(on.platform) == (200, [])
+        on.fill(leave_bytes=left_bytes)
+        status, reasons = await until(lambda answer: answer[0] == 503, on.platform)
+        assert [each[: len(reason)] for each in reasons] == [reason]
+        assert (await on.http.get(on.platform.northbound_url)).status_code == 404  # it still answers
+
+        on.make_room()
+        assert await until(lambda answer: answer[0] == 200, on.platform) == (200, [])
+
+
+async def until(wanted: Callable[[tuple[int, list[str]]], bool], platform: Platform) -> tuple[int, list[str]]:
+    """The first answer that is wanted; what was tried is good for a second."""
+    async with asyncio.timeout(30):
+        while not wanted(answer := await ready(platform)):  # noqa: ASYNC110 - another process changes it
+            await asyncio.sleep(0.1)
+    return answer
 
 
 def _told(inbox: Inbox) -> list[tuple[str, str]]:

@@ -205,7 +205,12 @@ class Operator:
     @property
     def tls(self) -> bool:
         """Whether it speaks HTTPS: a token must not cross a network in the clear."""
-        return self.certificate is not None or not _is_loopback(self.host)
+        return self.certificate is not None or not self.is_local
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return _is_loopback(self.host)
 
 
 def _is_loopback(host: str) -> bool:

@@ -110,6 +110,17 @@ async def test_works_that_wait_together_share_a_commit(desk: Desk) -> None:
     assert desk.commits == 2  # one is that of the work they waited for
 
 
+async def test_commits_are_counted_with_their_works_and_times(desk: Desk) -> None:
+    await desk.gather(*[adding(number) for number in range(200)])
+
+    works, took_s = desk.writer.counts.works, desk.writer.counts.took_s
+    assert (works.total, sum(works.places)) == (201, 2)
+    assert works.places[works.bounds.index(1)] == works.places[works.bounds.index(256)] == 1
+    assert sum(took_s.places) == 2
+    assert took_s.total > 0
+    assert desk.writer.counts.failed == 0
+
+
 async def test_no_group_is_larger_than_the_limit(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "GROUP_MOST", 10)
 
@@ -212,6 +223,7 @@ async def test_when_the_commit_itself_finds_the_disk_full_everyone_is_told_and_n
         await writer.write(adding(4))
         kept = await writer.write(lambda db: db.execute("SELECT number FROM kept").fetchall())
         assert kept == [(1,), (4,)]
+        assert writer.counts.failed in (1, 2)  # together or one by one
         await writer.close()
     finally:
         disk.unregister()

@@ -14,11 +14,14 @@ from starlette.types import ASGIApp
 from fleetbell.adapters.blobs_folder import FolderBlobs
 from fleetbell.adapters.sqlite.store import SqliteStore
 from fleetbell.operator.app import Doors, described, doors
+from fleetbell.operator.metrics import Sources, exposition
 from fleetbell.operator.openapi import document
+from fleetbell.ports.measures import ReportCounts, RequestCounts
 from fleetbell.services.application import Applications
 from fleetbell.services.device import Devices
 from fleetbell.services.offer import Errands
 from fleetbell.services.package import Packages
+from fleetbell.services.readiness import Readiness
 from fleetbell.services.signing_key import SigningKeys
 from fleetbell.services.task import Tasks
 from fleetbell.services.token import Tokens
@@ -39,6 +42,8 @@ class Platform:
     tasks: Tasks
     tokens: Tokens
     clock: PretendClock
+    readiness: Readiness
+    sources: Sources
 
 
 @pytest.fixture
@@ -54,6 +59,8 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
         tokens=Tokens(store, clock),
         clock=clock,
         tasks=Tasks(store, clock, Errands(take=lambda _: False), handed=lambda _: None),
+        readiness=Readiness(store, clock, now_s=lambda: clock.now_ms() / 1000),
+        sources=Sources(store, store.commits, ReportCounts(), lambda: 4096, {"devices": RequestCounts()}),
     )
     await store.close()
 
@@ -61,7 +68,13 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
 @pytest.fixture
 def both(platform: Platform) -> Doors:
     """The door on the socket and the one on TCP."""
-    return doors(platform, addresses=lambda: {"northbound": "https://127.0.0.1:8743"})
+    return doors(
+        platform,
+        readiness=platform.readiness,
+        metrics=exposition(platform.sources),
+        open_metrics=False,
+        addresses=lambda: {"northbound": "https://127.0.0.1:8743"},
+    )
 
 
 DOCUMENT = document(described())

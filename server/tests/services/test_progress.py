@@ -245,6 +245,25 @@ async def test_reports_that_wait_together_share_one_transaction_and_each_learns_
     assert desk.store.writes == 2  # the one that was under way, and all five
 
 
+async def test_reports_are_counted_by_what_became_of_them_and_notes_are_not(desk: Desk) -> None:
+    first, second = await desk.begin("dev-1", "dev-2")
+    desk.store.failures = [StorageFull("the disk is full")]
+    with pytest.raises(StorageFull):
+        await desk.progress.record(first.action_id, DOWNLOADING)
+    for report in (DOWNLOADING, DOWNLOADING, succeeded(), UPDATING):
+        await desk.progress.record(first.action_id, report)
+    await desk.progress.record(12_345, DOWNLOADED)
+    await desk.progress.record_note(second.action_id, "hello")
+
+    assert desk.progress.counts.recorded == {
+        Recorded.MOVED: 2,
+        Recorded.REPEATED: 1,
+        Recorded.LATE: 1,
+        Recorded.UNKNOWN: 1,
+    }
+    assert desk.progress.counts.refused == 1
+
+
 async def test_the_whole_story_of_a_device_may_come_in_one_batch(desk: Desk) -> None:
     attempt = await desk.begin_one()
 

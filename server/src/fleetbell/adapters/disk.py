@@ -28,14 +28,18 @@ class Disk:
         self._look_at_s = 0.0
         self._free_bytes = 0
 
+    def free_bytes(self) -> int:
+        """What this user may still write, now."""
+        disk = os.statvfs(self._folder)
+        return disk.f_bavail * disk.f_frsize
+
     def check_room(self) -> None:
         """Raises StorageFull when less than the reserve is free, as it was within the last half second."""
         if not self._reserve_bytes:
             return
         now_s = self._now_s()
         if now_s >= self._look_at_s:
-            disk = os.statvfs(self._folder)
-            self._free_bytes = disk.f_bavail * disk.f_frsize
+            self._free_bytes = self.free_bytes()
             self._look_at_s = now_s + _LOOK_S
         if self._free_bytes < self._reserve_bytes:
             raise StorageFull(

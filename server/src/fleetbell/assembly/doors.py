@@ -6,19 +6,20 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fleetbell.adapters.certificates import ServerFiles, own_names, server_files
 from fleetbell.assembly.connection import BoundedConnection, connection_within, descriptors_raised
 from fleetbell.assembly.platform import CannotOpen, Platform
 from fleetbell.config import Settings
+from fleetbell.ports.measures import RequestCounts
 from fleetbell.southbound.ddi import listener
 
 _GRACE_S = 10  # how long requests under way may take once the platform is told to stop
@@ -69,29 +70,32 @@ async def doors(platform: Platform) -> AsyncIterator[Addresses]:
         operators = connection_within(descriptors, wanted=operator.connections_most)
 
         async def door(
+            name: str,
             app: ASGIApp,
             sock: socket.socket,
             connection: type[BoundedConnection],
             tls: ssl.SSLContext | None = None,
         ) -> None:
-            await running.enter_async_context(_listening(app, sock, tls, connection))
+            counted = Counted(app, platform.requests[name])
+            listens = await running.enter_async_context(_listening(counted, sock, tls, connection))
+            platform.readiness.running[f"{name} door ({_shown(sock)})"] = listens
 
         tls = _certificate(settings, northbound.host, northbound.certificate, northbound.key)
         context: ssl.SSLContext | None = _tls_context(tls)
         sock = _bound(northbound.host, northbound.port, "northbound.port")
-        await door(platform.northbound_app, sock, applications, context)
+        await door("northbound", platform.northbound_app, sock, applications, context)
         northbound_url = northbound.public_url or _url("https", northbound.host, sock)
         https_url = http_url = operator_url = None
         if devices.https_port is not None:
             context = _tls_context(_certificate(settings, devices.host, devices.certificate, devices.key))
             sock = _bound(devices.host, devices.https_port, "devices.https_port")
             listener.prepare(sock)
-            await door(platform.devices_app, sock, fleet, context)
+            await door("devices", platform.devices_app, sock, fleet, context)
             https_url = _url("https", devices.host, sock)
         if devices.http_port is not None:
             sock = _bound(devices.host, devices.http_port, "devices.http_port")
             listener.prepare(sock)
-            await door(platform.devices_app, sock, fleet)
+            await door("devices", platform.devices_app, sock, fleet)
             http_url = _url("http", devices.host, sock)
         if operator.port is not None:
             context = (
@@ -100,11 +104,11 @@ async def doors(platform: Platform) -> AsyncIterator[Addresses]:
                 else None
             )
             sock = _bound(operator.host, operator.port, "operator.port")
-            await door(platform.operator_doors.tcp, sock, operators, context)
+            await door("operator", platform.operator_doors.tcp, sock, operators, context)
             operator_url = _url("https" if operator.tls else "http", operator.host, sock)
         path = settings.operator_socket
         running.callback(path.unlink, missing_ok=True)
-        await door(platform.operator_doors.socket, _bound_unix(path), operators)
+        await door("operator", platform.operator_doors.socket, _bound_unix(path), operators)
         addresses = Addresses(path, northbound_url, https_url, http_url, operator_url, tls.authority)
         platform.open_doors.update({name: fact for name, fact in addresses.facts().items() if fact})
         yield addresses
@@ -144,10 +148,31 @@ def _bound_unix(path: Path) -> socket.socket:
     return sock
 
 
+def _shown(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    return str(name) if isinstance(name, str) else f"port {name[1]}"
+
+
 def _url(scheme: str, host: str, sock: socket.socket) -> str:
     port = sock.getsockname()[1]
     shown = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
     return f"{scheme}://{shown}:{port}"
+
+
+class Counted:
+    """Counts the answers of ``app``; a request costs one more call and an addition."""
+
+    def __init__(self, app: ASGIApp, counts: RequestCounts) -> None:
+        self._app = app
+        self._by_class = counts.by_class
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._by_class[message["status"] // 100] += 1
+            await send(message)
+
+        await self._app(scope, receive, counting)
 
 
 class _Server(uvicorn.Server):
@@ -169,7 +194,8 @@ class _Server(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def _listening(
     app: ASGIApp, sock: socket.socket, tls: ssl.SSLContext | None, connection: type[BoundedConnection]
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Callable[[], bool]]:
+    """While it listens; what is given tells whether it still does."""
     options: dict[str, Any] = {}
     if tls is not None:
         options["ssl_context_factory"] = lambda _config, _default: tls
@@ -197,7 +223,7 @@ async def _listening(
         await task
         raise AddressInUse("a door could not be opened; the log says why")
     try:
-        yield
+        yield lambda: not task.done()
     finally:
         server.should_exit = True
         await task

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Final
 
 from starlette.types import ASGIApp
 
@@ -25,6 +26,8 @@ from fleetbell.domain.subtask import StepLimits
 from fleetbell.northbound.app import app as northbound_app
 from fleetbell.operator.app import Doors
 from fleetbell.operator.app import doors as operator_doors
+from fleetbell.operator.metrics import Sources, exposition
+from fleetbell.ports.measures import RequestCounts
 from fleetbell.services import Services
 from fleetbell.services.access import Access
 from fleetbell.services.application import Applications
@@ -34,6 +37,7 @@ from fleetbell.services.group import Groups
 from fleetbell.services.offer import SAME_VERSIONS, Errands, TaskRules
 from fleetbell.services.package import Packages
 from fleetbell.services.progress import Progress
+from fleetbell.services.readiness import Readiness
 from fleetbell.services.schedule import Scheduler
 from fleetbell.services.signing import Signers
 from fleetbell.services.signing_key import SigningKeys
@@ -43,6 +47,8 @@ from fleetbell.services.token import Tokens
 from fleetbell.southbound.ddi.contacts import Contacts
 from fleetbell.southbound.ddi.door import DoorSettings
 from fleetbell.southbound.ddi.door import app as ddi_app
+
+DOORS: Final = ("northbound", "devices", "operator")
 
 
 class CannotOpen(Exception):
@@ -68,6 +74,8 @@ class Platform:
     devices_app: ASGIApp
     operator_doors: Doors
     open_doors: dict[str, str]  # what the operator's door tells of the others
+    readiness: Readiness
+    requests: dict[str, RequestCounts]  # by door
 
 
 @contextlib.asynccontextmanager
@@ -120,6 +128,7 @@ def _platform(
     rules = _task_rules(settings)
     errands = Errands(take=take, rules=rules, upgrade_time_as_number=as_number)
     scheduler = Scheduler(store, clock, errands, handed=handed, poll_s=settings.tasks.poll_s)
+    disk = Disk(settings.folder, reserve_bytes=settings.storage.report_reserve_bytes)
     progress = Progress(
         store,
         clock,
@@ -127,7 +136,7 @@ def _platform(
         handed=handed,
         upgrade_time_as_number=as_number,
         notes_most=settings.storage.notes_most,
-        check_room=Disk(settings.folder, reserve_bytes=settings.storage.report_reserve_bytes).check_room,
+        check_room=disk.check_room,
         limits=rules.limits,
     )
     services = Services(
@@ -157,6 +166,15 @@ def _platform(
     )
     contacts = Contacts(store)
     open_doors: dict[str, str] = {}
+    readiness = Readiness(store, clock, check_room=disk.check_room)
+    requests = {door: RequestCounts() for door in DOORS}
+    sources = Sources(
+        store=store,
+        commits=store.commits,
+        reports=progress.counts,
+        free_bytes=disk.free_bytes,
+        requests=requests,
+    )
     devices_app = ddi_app(
         store=store,
         blobs=blobs,
@@ -182,8 +200,16 @@ def _platform(
             list_body_bytes=settings.northbound.list_body_bytes,
         ),
         devices_app,
-        operator_doors(services, addresses=lambda: open_doors),
+        operator_doors(
+            services,
+            readiness=readiness,
+            metrics=exposition(sources),
+            open_metrics=settings.operator.is_local,
+            addresses=lambda: open_doors,
+        ),
         open_doors,
+        readiness,
+        requests,
     )
 
 

@@ -51,6 +51,7 @@ async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
             await _sweep(services)
         if "dispatch" in settings.roles:
             await services.dispatcher.start()
+            platform.readiness.running["dispatch"] = lambda: services.dispatcher.running
             running.push_async_callback(services.dispatcher.stop, wait_s=settings.callbacks.deadline_s)
         if "upkeep" in settings.roles:
             await running.enter_async_context(_repeating(lambda: _upkeep(services), _UPKEEP_EVERY_S))

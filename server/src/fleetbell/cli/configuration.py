@@ -36,13 +36,13 @@ def show(*, json: bool = False, place: Place = HERE) -> None:
 
 
 @app.command
-def reference(page: Literal["settings", "commands", "api"] = "settings") -> None:
+def reference(page: Literal["settings", "commands", "api", "metrics"] = "settings") -> None:
     """Print a reference page of this release, in Markdown.
 
     Parameters
     ----------
     page: Literal
-        settings, commands or api.
+        settings, commands, api or metrics.
     """
     if page == "settings":
         say(config.reference().rstrip("\n"))
@@ -52,6 +52,11 @@ def reference(page: Literal["settings", "commands", "api"] = "settings") -> None
         from fleetbell.operator import openapi
 
         say(openapi.page(door.described()).rstrip("\n"))
+        return
+    if page == "metrics":
+        from fleetbell.operator import metrics
+
+        say(metrics.page().rstrip("\n"))
         return
     from fleetbell.cli import commands
 

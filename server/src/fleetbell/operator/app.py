@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
-from fleetbell.operator import application, device, package, platform, problem, signing_key, task, token
+from fleetbell.operator import (
+    application,
+    device,
+    health,
+    package,
+    platform,
+    problem,
+    signing_key,
+    task,
+    token,
+)
 from fleetbell.operator.exchange import Services
-from fleetbell.operator.guard import open_to_all, with_token
+from fleetbell.operator.guard import OpenToAll, WithToken
 from fleetbell.operator.openapi import ROOT
 from fleetbell.operator.operation import Operation, Table, routes
+from fleetbell.services.readiness import Readiness
+
+METRICS: Final = "/metrics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +63,28 @@ def described() -> list[Operation]:
     return operations(cast(Services, _Undone()), addresses=dict)
 
 
-def doors(services: Services, *, addresses: Callable[[], Mapping[str, str]] = dict) -> Doors:
-    """The doors over ``services``; ``addresses`` says where the other doors are open right now."""
-    api = _api(operations(services, addresses=addresses))
+def doors(
+    services: Services,
+    *,
+    readiness: Readiness,
+    metrics: ASGIApp,
+    open_metrics: bool,
+    addresses: Callable[[], Mapping[str, str]] = dict,
+) -> Doors:
+    """The doors over ``services``; ``addresses`` says where the other doors are open right now.
+
+    ``open_metrics``: those that reach the TCP door read the metrics without a token.
+    """
+    api = _served(routes(operations(services, addresses=addresses)))
+
+    def door(guarded_api: ASGIApp, guarded_metrics: ASGIApp) -> ASGIApp:
+        return _served([*health.routes(readiness), Route(METRICS, guarded_metrics), Mount(ROOT, guarded_api)])
+
+    tokens = services.tokens
     return Doors(
-        socket=_door(open_to_all(api)),
-        tcp=_door(with_token(api, services.tokens)),
+        socket=door(OpenToAll(api), OpenToAll(metrics)),
+        tcp=door(WithToken(api, tokens), OpenToAll(metrics) if open_metrics else WithToken(metrics, tokens)),
     )
-
-
-def _api(declared: Sequence[Operation]) -> ASGIApp:
-    return _served(routes(declared))
-
-
-def _door(api: ASGIApp) -> ASGIApp:
-    return _served([Mount(ROOT, api)])
 
 
 def _served(served: Sequence[BaseRoute]) -> ASGIApp:

@@ -16,30 +16,32 @@ from fleetbell.services.token import Tokens
 _BEARER: Final = "bearer"
 
 
-def open_to_all(app: ASGIApp) -> ASGIApp:
+class OpenToAll:
     """``app`` for whoever can reach it, who is an operator therefore."""
 
-    async def guarded(scope: AsgiScope, receive: Receive, send: Send) -> None:
-        await app({**scope, SCOPE: EVERYTHING}, receive, send)
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
-    return guarded
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        await self._app({**scope, SCOPE: EVERYTHING}, receive, send)
 
 
-def with_token(app: ASGIApp, tokens: Tokens) -> ASGIApp:
+class WithToken:
     """``app`` for callers with a token. Everyone else gets 401, whatever they ask for: not even which paths
     there are is told, and nothing of a body is read.
     """
 
-    async def guarded(scope: AsgiScope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            try:
-                scope = {**scope, SCOPE: await _scope_of(Headers(scope=scope), tokens)}
-            except Exception as error:  # the door is where every error ends
-                await problem.of(error)(scope, receive, send)
-                return
-        await app(scope, receive, send)
+    def __init__(self, app: ASGIApp, tokens: Tokens) -> None:
+        self._app = app
+        self._tokens = tokens
 
-    return guarded
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        try:
+            seen = await _scope_of(Headers(scope=scope), self._tokens)
+        except Exception as error:  # the door is where every error ends
+            await problem.of(error)(scope, receive, send)
+            return
+        await self._app({**scope, SCOPE: seen}, receive, send)
 
 
 async def _scope_of(headers: Headers, tokens: Tokens) -> Scope:

@@ -130,6 +130,11 @@ class Dispatcher:
                     known.due_at_ms = 0
             self._bell.set()
 
+    @property
+    def running(self) -> bool:
+        """Whether it claims and sends."""
+        return self._claiming is not None and not self._claiming.done()
+
     async def start(self) -> None:
         """Begin to send. Whatever an earlier sender had claimed is due again."""
         await self._store.write(lambda tx: tx.release_claims())

@@ -23,7 +23,8 @@ from fleetbell.domain.subtask import (
     StepLimits,
     SubTaskStatus,
 )
-from fleetbell.errors import Busy
+from fleetbell.errors import Busy, DomainError
+from fleetbell.ports.measures import ReportCounts
 from fleetbell.ports.reports import Recorded
 from fleetbell.ports.store import AttemptEnd, HandOver, Note, Store, Take, Transaction
 
@@ -168,6 +169,7 @@ class Progress:
         self._upgrade_time_as_number = upgrade_time_as_number
         self._notes_most = notes_most
         self._limits = limits
+        self.counts = ReportCounts()
         self._waiting: list[_Told] = []
         self._keeping: asyncio.Task[None] | None = None
 
@@ -185,9 +187,13 @@ class Progress:
             await self._keeping
 
     async def _tell(self, action_id: int, report: Report | None, note: str) -> Recorded:
-        if len(self._waiting) >= WAITING_MOST:
-            raise Busy("too many reports wait to be written; try again in a moment")
-        self._check_room()
+        try:
+            if len(self._waiting) >= WAITING_MOST:
+                raise Busy("too many reports wait to be written; try again in a moment")
+            self._check_room()
+        except DomainError:
+            self.counts.refused += report is not None
+            raise
         kept: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Told(action_id, report, note, kept))
         if self._keeping is None:
@@ -209,10 +215,12 @@ class Progress:
             outcomes, hand_over = await self._store.write(lambda tx: self._work(tx, batch, at_ms))
         except Exception as error:  # whatever it is, each caller is told; none was kept
             for told in batch:
+                self.counts.refused += told.report is not None
                 if not told.kept.done():
                     told.kept.set_exception(error)
             return
         for told, outcome in zip(batch, outcomes, strict=True):
+            self.counts.recorded[outcome] += told.report is not None
             if not told.kept.done():
                 told.kept.set_result(outcome)
         self._handed(hand_over)

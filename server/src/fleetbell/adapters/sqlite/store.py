@@ -21,6 +21,7 @@ from fleetbell.adapters.sqlite.subscription import SubscriptionReading, Subscrip
 from fleetbell.adapters.sqlite.task import TaskReading, TaskWriting
 from fleetbell.adapters.sqlite.token import TokenReading, TokenWriting
 from fleetbell.adapters.sqlite.writer import Writer
+from fleetbell.ports.measures import CommitCounts
 from fleetbell.ports.store import Reading, Transaction
 
 T = TypeVar("T")
@@ -99,6 +100,11 @@ class SqliteStore:
     @property
     def reading(self) -> Reading:
         return self._reading
+
+    @property
+    def commits(self) -> CommitCounts:
+        """What the writer has done since the store was opened."""
+        return self._writer.counts
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         return await self._writer.write(work)

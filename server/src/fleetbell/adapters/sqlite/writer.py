@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import apsw
 
 from fleetbell.errors import Busy, StorageFull
+from fleetbell.ports.measures import CommitCounts
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -53,6 +55,7 @@ class Writer(Generic[W]):
         self._loop = loop
         self._queue: queue.SimpleQueue[_Job[W] | None] = queue.SimpleQueue()
         self._closing = False
+        self.counts = CommitCounts()
         self._thread = threading.Thread(target=self._run, name="fleetbell-writer", daemon=True)
         self._thread.start()
 
@@ -96,12 +99,16 @@ class Writer(Generic[W]):
 
     def _run_group(self, jobs: list[_Job[W]]) -> None:
         """Run and commit; afterwards each job has its result or its error."""
+        began_s = time.perf_counter()
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for job in jobs:
                 self._run_job(job)
             self._db.execute("COMMIT")
+            self.counts.works.observe(len(jobs))
+            self.counts.took_s.observe(time.perf_counter() - began_s)
         except Exception as error:
+            self.counts.failed += 1
             told = _in_our_words(error)
             for job in jobs:
                 job.error = told
