@@ -140,8 +140,16 @@ class TargetsTooMany(DomainError):
     """More targets than one task takes."""
 
 
-class TargetGroupsUnsupported(DomainError):
-    """Device groups were named, which this release does not have."""
+class ManufacturerMissing(DomainError):
+    """Groups are named without the maker of the devices that are meant."""
+
+
+class DeviceTypeMissing(DomainError):
+    """Groups are named without the type of the devices that are meant."""
+
+
+class ModelMissing(DomainError):
+    """Groups are named without the model of the devices that are meant."""
 
 
 class ExecuteTypeInvalid(DomainError):

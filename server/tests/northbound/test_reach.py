@@ -141,7 +141,10 @@ async def tasks(door: Door) -> None:
     await create(400, "123023", targets={"devices": [fit], "deviceGroups": ["hall"]})
     await create(400, "123024", targets={"devices": [f"dev-{number}" for number in range(257)]})
     await create(400, "123025", policy={"executeType": "soon"})
-    await create(400, "123027", targets={"deviceGroups": ["hall"]})
+    product = {"manufacturerName": "Acme", "deviceType": "WaterMeter", "model": "WM10"}
+    for code, missing in (("123019", "manufacturerName"), ("123020", "deviceType"), ("123021", "model")):
+        await create(400, code, targets={"deviceGroups": ["hall"], **product, missing: None})
+    await create(400, "123027", targets={"deviceGroups": ["hall"], **product})
     await create(400, "123028", policy={"executeType": "now", "retryType": True, "retryTimes": 6})
     for code, start, end in (
         ("123026", None, "20261121T020000Z"),

@@ -6,6 +6,7 @@ import pytest
 
 from fleetbell.domain.device import Product
 from fleetbell.domain.subtask import UpgradeKind, failed_on_device, succeeded
+from fleetbell.services.group import GroupWords
 from server.tests.northbound.door import FIRMWARE, OPERATIONS, SOFTWARE, Door, fit, refused
 
 
@@ -79,6 +80,43 @@ async def test_tasks_and_sub_tasks_spell_failure_each_in_its_way(door: Door) -> 
     }
 
 
+async def test_a_task_for_groups_is_shown_as_it_was_created(door: Door) -> None:
+    meter = Product("Acme", "WaterMeter", "WM10")
+    devices = [await door.house.device(f"meter-{number}", product=meter) for number in range(3)]
+    other = await door.house.device("meter-9", product=Product("Acme", "WaterMeter", "WM11"))
+    for name, members in (("north", devices[:2]), ("south", [*devices[1:], other])):
+        ids = [device.device_id for device in members]
+        await door.house.groups.create("app-1", GroupWords(name=name), ids)
+    package = await door.house.package(product=Product("Acme"))
+    targets = {
+        "deviceGroups": ["south", "north", "south"],
+        "deviceType": "WaterMeter",
+        "model": "WM10",
+        "manufacturerName": "Acme",
+    }
+
+    created = await door.call("POST", SOFTWARE, json={"fileId": package.file_id, "targets": targets})
+    path = f"{OPERATIONS}/{fit(created)['operationId']}"
+    shown = fit(await door.call("GET", path))
+    await door.house.scheduler.catch_up()
+
+    assert shown["targets"] == {**targets, "deviceGroups": ["south", "north"], "devices": None}
+    assert (shown["staResult"]["total"], shown["staResult"]["wait"]) == (3, 3)
+    listed = fit(await door.call("GET", f"{path}/subOperations"))
+    assert [item["deviceId"] for item in listed["data"]] == [device.device_id for device in devices]
+
+
+async def test_groups_without_a_device_of_the_product_start_nothing(door: Door) -> None:
+    package, device = await door.house.package(), await door.house.device(product=Product("Acme", "a", "b"))
+    await door.house.groups.create("app-1", GroupWords(name="hall"), [device.device_id])
+    targets = {"deviceGroups": ["hall"], "deviceType": "a", "model": "c", "manufacturerName": "Acme"}
+
+    answer = await door.call("POST", SOFTWARE, json={"fileId": package.file_id, "targets": targets})
+
+    assert "no device in the groups is Acme / a / c" in refused(answer, 400, "123016")
+    assert fit(await door.call("GET", OPERATIONS))["totalCount"] == 0
+
+
 async def test_a_firmware_task_takes_a_firmware_package(door: Door) -> None:
     device, package = await door.house.device(), await door.house.package(kind=UpgradeKind.FIRMWARE)
     body = {"fileId": package.file_id, "targets": {"devices": [device.device_id]}}
@@ -149,9 +187,14 @@ async def test_a_policy_is_taken_and_shown_as_it_came(door: Door, policy: Any, s
             },
             400,
             "123027",
-            "Some device groups do not exist. device groups come in a later release",
+            "Some device groups do not exist. the application has no device group 'north'",
         ),
-        ({"targets": {"deviceGroups": ["g"] * 257}}, 400, "123024", "The number of deviceGroups or devices"),
+        (
+            {"targets": {"deviceGroups": [f"g{number}" for number in range(257)]}},
+            400,
+            "123024",
+            "The number of deviceGroups or devices",
+        ),
         (
             {"targets": {"devices": [f"dev-{number}" for number in range(257)]}},
             400,

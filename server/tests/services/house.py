@@ -98,9 +98,13 @@ class House:
 
     async def report(self, device: Device, report: Report) -> None:
         """What ``device`` says about the attempt that it works on."""
-        at_ms = self.clock.now_ms()
         action_id = self.device_now(device).action_id
         assert action_id is not None
+        await self.report_of(action_id, report)
+
+    async def report_of(self, action_id: int, report: Report) -> None:
+        """What is said about this attempt."""
+        at_ms = self.clock.now_ms()
         over = await self.store.write(
             lambda tx: tell(
                 tx,

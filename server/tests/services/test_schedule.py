@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fleetbell.clock import wire_time
-from fleetbell.domain.device import Device
+from fleetbell.domain.device import Device, Product
 from fleetbell.domain.subtask import (
     Begun,
     Reached,
@@ -20,7 +20,9 @@ from fleetbell.domain.subtask import (
     succeeded,
 )
 from fleetbell.domain.task import Tally, TaskStatus, UpgradeTask
+from fleetbell.errors import Busy
 from fleetbell.ports.store import Page, Store
+from fleetbell.services.group import GroupWords
 from fleetbell.services.offer import TaskRules
 from server.tests.services.house import RESULT, STATE, URL, House
 
@@ -435,6 +437,132 @@ async def test_tasks_whose_errands_are_due_take_turns(store: Store, tmp_path: Pa
     assert [sum(one) for one in served] == [1, 2, 3, 4]
     assert served[1] == [True, False, True, False]
     assert now(house, first) == now(house, second) == (TaskStatus.WAIT, Tally(wait=2))
+
+
+METER = Product("Acme", "WaterMeter", "WM10")
+
+
+async def a_group(house: House, count: int, name: str = "hall") -> list[Device]:
+    devices = [await house.device(f"{name}-{number}", product=METER) for number in range(count)]
+    await house.groups.create("app-1", GroupWords(name=name), [device.device_id for device in devices])
+    return devices
+
+
+async def a_task_for(house: House, *names: str, **policy: object) -> UpgradeTask:
+    package = await house.package()
+    return await house.tasks.create_for_groups(
+        "app-1", SOFTWARE, package.file_id, names, METER, policy or None
+    )
+
+
+async def test_a_task_for_a_group_is_made_in_turns_and_counts_all_from_the_beginning(
+    store: Store, tmp_path: Path
+) -> None:
+    house = await furnish(House(store, tmp_path, rules=TaskRules(chunk=2)))
+    devices = await a_group(house, 5)
+    task = await a_task_for(house, "hall")
+    assert (now(house, task), shares(house, task)) == ((TaskStatus.WAIT, Tally(wait=5)), ())
+
+    made = []
+    while await house.scheduler.turn():
+        made.append(len(shares(house, task)))
+        assert now(house, task)[1] == Tally(wait=5)
+
+    assert made == [2, 4, 5]
+    assert [share.device_id for share in shares(house, task)] == [device.device_id for device in devices]
+    assert all(house.device_now(device).action_id for device in devices)
+
+
+async def test_the_devices_of_a_task_are_those_of_its_creation(furnished: House) -> None:
+    house = furnished
+    first, gone, leaves = await a_group(house, 3)
+    task = await a_task_for(house, "hall")
+    [group] = house.groups.list("app-1", Page()).rows
+    late = await house.device("late", product=METER)
+    await house.groups.add("app-1", group.group_id, [late.device_id])
+    await house.groups.remove("app-1", group.group_id, [leaves.device_id])
+    await house.devices.delete("app-1", gone.device_id)
+
+    await house.scheduler.catch_up()
+
+    assert [share.device_id for share in shares(house, task)] == [
+        first.device_id,
+        gone.device_id,
+        leaves.device_id,
+    ]
+    [(device_id, reason)] = await results(house)
+    assert (device_id, reason[:24]) == (gone.device_id, "The task failed to start")
+
+
+async def test_a_task_that_is_stopped_while_it_is_made_tells_every_device(
+    store: Store, tmp_path: Path
+) -> None:
+    house = await furnish(House(store, tmp_path, rules=TaskRules(chunk=2)))
+    devices = await a_group(house, 5)
+    task = await a_task_for(house, "hall")
+    await house.scheduler.turn()
+
+    await house.tasks.stop("app-1", task.operation_id)
+    assert now(house, task)[1] == Tally(wait=5)
+    await house.scheduler.catch_up()
+
+    assert now(house, task) == (TaskStatus.STOP, Tally(stop=5))
+    told = await results(house)
+    assert sorted(told) == sorted((device.device_id, "Stopped by the operator") for device in devices)
+    assert [house.device_now(device).action_id for device in devices] == [None] * 5
+
+
+async def test_a_task_for_a_group_with_a_window_is_made_at_once_and_offered_then(furnished: House) -> None:
+    house = furnished
+    [device] = await a_group(house, 1)
+    task = await a_task_for(house, "hall", **window(house, HOUR))
+    await house.scheduler.catch_up()
+    assert (len(shares(house, task)), house.device_now(device).action_id) == (1, None)
+
+    await pass_time(house, HOUR)
+
+    assert house.device_now(device).action_id == shares(house, task)[0].action_id
+
+
+async def test_what_a_creation_left_that_was_cut_off_is_swept(
+    furnished: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = furnished
+    await a_group(house, 1)
+    real = house.store.write
+    written: list[object] = []
+
+    async def write(work: Any) -> Any:
+        if written:
+            raise Busy("too much waits")
+        written.append(work)
+        return await real(work)
+
+    package = await house.package()
+    with monkeypatch.context() as patched:
+        patched.setattr(house.store, "write", write)
+        with pytest.raises(Busy):
+            await house.tasks.create_for_groups("app-1", SOFTWARE, package.file_id, ["hall"], METER)
+
+    assert await house.tasks.sweep() == 1
+    assert await house.tasks.sweep() == 0
+    assert house.tasks.list("app-1", Page()).total == 0
+
+
+async def test_a_kill_while_a_task_is_made_leaves_nobody_out_and_nobody_twice(
+    tmp_path: Path, reopened: Callable[[], Store]
+) -> None:
+    house = await furnish(House(reopened(), tmp_path, rules=TaskRules(chunk=2)))
+    devices = await a_group(house, 7)
+    task = await a_task_for(house, "hall")
+    for _ in range(3):
+        await house.scheduler.turn()
+        house = House(reopened(), tmp_path, rules=TaskRules(chunk=2))
+
+    await house.scheduler.catch_up()
+
+    assert [share.device_id for share in shares(house, task)] == [device.device_id for device in devices]
+    assert now(house, task) == (TaskStatus.WAIT, Tally(wait=7))
 
 
 async def test_another_process_goes_on_where_one_was_killed(

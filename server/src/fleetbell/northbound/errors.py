@@ -134,8 +134,10 @@ TABLE: Mapping[Family, Mapping[type[errors.DomainError], ApiError]] = {
         errors.TargetsTooMany: ApiError(
             400, "123024", "The number of deviceGroups or devices reached upper limit"
         ),
-        # The code is documented for a group that does not exist, and here none does yet.
-        errors.TargetGroupsUnsupported: ApiError(400, "123027", "Some device groups do not exist."),
+        errors.ManufacturerMissing: ApiError(400, "123019", "manufacturerName is null."),
+        errors.DeviceTypeMissing: ApiError(400, "123020", "deviceType is null"),
+        errors.ModelMissing: ApiError(400, "123021", "model is null."),
+        errors.GroupUnknown: ApiError(400, "123027", "Some device groups do not exist."),
         errors.WindowInvalid: ApiError(400, "123026", "startTime or endTime is null or error."),
         errors.WindowReversed: ApiError(400, "123032", "startTime can not be later than the endTime."),
         errors.WindowPast: ApiError(400, "123033", "startTime can not be earlier than the now."),

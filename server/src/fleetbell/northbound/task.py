@@ -14,15 +14,10 @@ import msgspec
 from starlette.responses import Response
 
 from fleetbell.clock import wire_time
+from fleetbell.domain.device import Product
 from fleetbell.domain.subtask import SubTask, SubTaskStatus, UpgradeKind
-from fleetbell.domain.task import TARGETS_MOST, Tally, TaskStatus, UpgradeTask
-from fleetbell.errors import (
-    InputInvalid,
-    TargetGroupsUnsupported,
-    TargetsDoubled,
-    TargetsMissing,
-    TargetsTooMany,
-)
+from fleetbell.domain.task import Tally, TaskStatus, UpgradeTask
+from fleetbell.errors import InputInvalid, TargetsDoubled, TargetsMissing
 from fleetbell.northbound.call import Call, Handler, Limits, Resource, Services, reply
 from fleetbell.northbound.errors import Family
 from fleetbell.services.task import Tasks
@@ -32,32 +27,37 @@ _KINDS = {name: kind for kind, name in _OPERATE_TYPES.items()}
 _TASK_STATUSES = {status.wire_name: status for status in TaskStatus}
 _SUB_TASK_STATUSES = {status.wire_name: status for status in SubTaskStatus}
 
+_Word = Annotated[str, msgspec.Meta(max_length=256)]
+_Number = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+
 
 class TargetsBody(msgspec.Struct, rename="camel"):
     """Which devices are to be upgraded."""
 
     device_groups: tuple[str, ...] | None = None
-    device_type: str | None = None
-    model: str | None = None
-    manufacturer_name: str | None = None
+    device_type: _Word | None = None
+    model: _Word | None = None
+    manufacturer_name: _Word | None = None
     devices: tuple[str, ...] | None = None
 
-    def device_ids(self) -> tuple[str, ...]:
-        """The devices that are named. Raises when it is not clear which are meant."""
-        groups, devices = self.device_groups or (), self.devices or ()
-        if groups and devices:
+    @classmethod
+    def of(cls, task: UpgradeTask) -> TargetsBody:
+        if not task.groups:
+            return cls(devices=task.device_ids)
+        product = task.product
+        return cls(task.groups, product.device_type, product.model, product.manufacturer_name)
+
+    @property
+    def product(self) -> Product:
+        """Which devices of the groups are meant."""
+        return Product(self.manufacturer_name or "", self.device_type or "", self.model or "")
+
+    def check(self) -> None:
+        """Raises when it is not clear which devices are meant."""
+        if self.device_groups and self.devices:
             raise TargetsDoubled("name devices or groups, not both")
-        if len(groups) > TARGETS_MOST:
-            raise TargetsTooMany(f"{len(groups)} groups are named; a task takes {TARGETS_MOST}")
-        if groups:
-            raise TargetGroupsUnsupported("device groups come in a later release; name the devices")
-        if not devices:
-            raise TargetsMissing("targets.devices is missing or empty; name the devices to upgrade")
-        return devices
-
-
-_Word = Annotated[str, msgspec.Meta(max_length=256)]
-_Number = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+        if not self.device_groups and not self.devices:
+            raise TargetsMissing("targets names neither devices nor groups; name what is to be upgraded")
 
 
 class PolicyBody(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -137,7 +137,7 @@ class TaskBody(msgspec.Struct, rename="camel"):
             start_time=wire_time(task.started_at_ms),
             stop_time=wire_time(task.ended_at_ms),
             operate_type=_OPERATE_TYPES[task.kind],
-            targets=TargetsBody(devices=task.device_ids),
+            targets=TargetsBody.of(task),
             policy=task.policy,
             status=task.status.wire_name,
             sta_result=TallyBody.of(tally),
@@ -254,9 +254,16 @@ class _TaskCalls:
         body = await call.json(NewTaskBody, most_bytes=call.limits.list_body_bytes)
         if not body.file_id:
             raise InputInvalid("fileId is missing; name the package, as the list of packages shows it")
-        device_ids = (body.targets or TargetsBody()).device_ids()
+        targets = body.targets or TargetsBody()
+        targets.check()
         policy = None if body.policy is None else body.policy.given()
-        task = await self._tasks.create(call.application_id, kind, body.file_id, device_ids, policy)
+        application_id, file_id = call.application_id, body.file_id
+        if targets.device_groups:
+            task = await self._tasks.create_for_groups(
+                application_id, kind, file_id, targets.device_groups, targets.product, policy
+            )
+        else:
+            task = await self._tasks.create(application_id, kind, file_id, targets.devices or (), policy)
         return reply(OperationBody(task.operation_id))
 
     def _body(self, task: UpgradeTask) -> TaskBody:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from typing import Literal
 
+from fleetbell.domain.device import Product
 from fleetbell.domain.subtask import SubTaskStatus, UpgradeKind
 from fleetbell.domain.task import TaskStatus, UpgradeTask
 from fleetbell.errors import (
+    DeviceTypeMissing,
     DeviceUnknown,
     ExecuteTypeInvalid,
+    GroupUnknown,
+    ManufacturerMissing,
+    ModelMissing,
     PackageUnknown,
     ProductMismatch,
     RetryTimesInvalid,
+    TargetsDoubled,
     TargetsMissing,
     TargetsTooMany,
     TaskUnknown,
+    WindowInvalid,
+    WindowPast,
+    WindowReversed,
+    WindowShort,
 )
 from fleetbell.operator.exchange import Pages, PagesOf, Services, items
 from fleetbell.operator.operation import Call, Table
@@ -48,20 +58,36 @@ def declare(table: Table, services: Services) -> None:
         refusals=(
             PackageUnknown,
             DeviceUnknown,
+            GroupUnknown,
+            ManufacturerMissing,
+            DeviceTypeMissing,
+            ModelMissing,
             ProductMismatch,
             TargetsMissing,
+            TargetsDoubled,
             TargetsTooMany,
             ExecuteTypeInvalid,
+            WindowInvalid,
+            WindowReversed,
+            WindowPast,
+            WindowShort,
             RetryTimesInvalid,
         ),
     )
     async def create(call: Call, body: NewTask) -> TaskView:
-        """Upgrade devices with a package; the kind is the package's unless it is said."""
+        """Upgrade devices, or the devices of groups; the kind is the package's unless it is said."""
         application_id = call.part("application_id")
         services.applications.get(application_id)
-        task = await tasks.create(
-            application_id, _kind(application_id, body), body.file_id, body.device_ids, body.policy
-        )
+        kind = _kind(application_id, body)
+        if body.device_ids and body.groups:
+            raise TargetsDoubled("name devices or groups, not both")
+        if body.groups:
+            product = Product(body.manufacturer_name, body.device_type, body.model)
+            task = await tasks.create_for_groups(
+                application_id, kind, body.file_id, body.groups, product, body.policy
+            )
+        else:
+            task = await tasks.create(application_id, kind, body.file_id, body.device_ids, body.policy)
         return TaskView.of(task, reading.tally(task.operation_id))
 
     def _kind(application_id: str, wanted: NewTask) -> UpgradeKind:

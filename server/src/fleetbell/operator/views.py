@@ -334,10 +334,16 @@ class PackageView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A task to create; its kind is the package's unless it is said."""
+    """A task to create, for devices or for those in groups that are the product; its kind is the package's
+    unless it is said.
+    """
 
     file_id: str
-    device_ids: list[str]
+    device_ids: list[str] = []
+    groups: list[str] = []  # names
+    manufacturer_name: str = ""
+    device_type: str = ""
+    model: str = ""
     kind: Kind | None = None
     policy: dict[str, Any] | None = None
 

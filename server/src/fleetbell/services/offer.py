@@ -25,7 +25,7 @@ from fleetbell.domain.subtask import (
     stopped,
 )
 from fleetbell.domain.task import Course, Errand, UpgradeTask
-from fleetbell.ids import new_id
+from fleetbell.ids import new_ids
 from fleetbell.ports.store import HandOver, Take, Transaction
 from fleetbell.services.progress import tell
 
@@ -139,8 +139,8 @@ class Errands:
         """Make sub tasks. Those of a stopped task end at once; those without a window are offered at once."""
         course = task.course
         targets = tx.targets(task.operation_id, course.position)
-        shares = [(new_id("sop"), device_id) for device_id in targets]
-        attempts = tx.add_shares(task, course.position, shares)
+        shares = zip(new_ids("sop", len(targets)), targets, strict=True)
+        attempts = tx.add_shares(task, course.position, list(shares))
         tx.delete_targets(task.operation_id, course.position)
         over = HandOver()
         if course.stopped:

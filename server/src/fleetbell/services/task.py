@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from fleetbell.clock import Clock
-from fleetbell.domain.device import Device
+from fleetbell.domain.device import Device, Product
 from fleetbell.domain.package import FILE_TYPE_NAMES, Package
 from fleetbell.domain.policy import Policy
 from fleetbell.domain.subtask import SubTask, SubTaskStatus, UpgradeKind
 from fleetbell.domain.task import TARGETS_MOST, Course, Errand, Tally, TaskStatus, UpgradeTask
 from fleetbell.errors import (
+    DeviceTypeMissing,
     DeviceUnknown,
+    GroupUnknown,
     InputInvalid,
+    ManufacturerMissing,
+    ModelMissing,
     PackageUnknown,
     ProductMismatch,
     TargetsMissing,
@@ -21,7 +27,7 @@ from fleetbell.errors import (
     TaskUnknown,
 )
 from fleetbell.ids import new_id
-from fleetbell.ports.store import HandOver, Listed, Page, Store, Transaction
+from fleetbell.ports.store import HandOver, Listed, Page, Reading, Store, Transaction
 from fleetbell.services.offer import Errands
 
 GivenPolicy = Mapping[str, object]
@@ -95,6 +101,78 @@ class Tasks:
         self._handed(hand_over)
         self._due()
         return task
+
+    async def create_for_groups(
+        self,
+        application_id: str,
+        kind: UpgradeKind,
+        file_id: str,
+        names: Sequence[str],
+        product: Product,
+        policy: GivenPolicy | None = None,
+    ) -> UpgradeTask:
+        """A new task with one sub task for each device that is in one of these groups now and is exactly
+        this product.
+
+        The devices are settled before this returns; their sub tasks are made after it, chunk by chunk.
+
+        Raises:
+            ManufacturerMissing, DeviceTypeMissing, ModelMissing: the product is not whole.
+            GroupUnknown: the application has no group of one of the names.
+            PackageUnknown, InputInvalid: as :meth:`create`.
+            ProductMismatch: the package is made for another product, or no device in the groups is this one.
+            TargetsMissing, TargetsTooMany, and what :meth:`Policy.read` raises.
+        """
+        groups = tuple(dict.fromkeys(names))
+        _check_groups(self._store.reading, application_id, groups, product)
+        _check_product(_own_package(self._store.reading, application_id, kind, file_id), product)
+        Policy.read(policy, at_ms=self._clock.now_ms())
+        operation_id = new_id("op")
+        members = await self._settle_members(operation_id, application_id, groups, product)
+        if not members:
+            raise ProductMismatch(f"no device in the groups is {_words(product)}; nothing was started")
+
+        def create(tx: Transaction) -> UpgradeTask:
+            at_ms = self._clock.now_ms()
+            package = _own_package(tx, application_id, kind, file_id)
+            task = self._new(package, policy, at_ms=at_ms)
+            task = replace(
+                task,
+                operation_id=operation_id,
+                groups=groups,
+                product=product,
+                members=members,
+                course=task.course.turned(Errand.MAKE, at_ms=at_ms),
+            )
+            tx.add_task(task, [])
+            return task
+
+        task = await self._store.write(create)
+        self._due()
+        return task
+
+    async def _settle_members(
+        self, operation_id: str, application_id: str, groups: Sequence[str], product: Product
+    ) -> int:
+        """Keep the devices of the groups for a task that comes next, page by page; how many they are.
+
+        While one page is written the next one is read. Without the task they are left for :meth:`sweep`.
+        """
+        most, after, position = self._errands.rules.chunk, 0, 0
+        writing: asyncio.Task[None] | None = None
+        while members := self._store.reading.group_members(
+            application_id, groups, product, after=after, most=most
+        ):
+            if writing is not None:
+                await writing
+            page = tuple(member.device_id for member in members)
+            keep = partial(_keep_targets, operation_id=operation_id, position=position, device_ids=page)
+            writing = asyncio.create_task(self._store.write(keep))
+            await asyncio.sleep(0)  # to others on the loop, and to the writer
+            after, position = members[-1].number, position + len(page)
+        if writing is not None:
+            await writing
+        return position
 
     def _new(self, package: Package, policy: GivenPolicy | None, *, at_ms: int) -> UpgradeTask:
         """A task without targets. One with a window waits for it."""
@@ -197,7 +275,37 @@ def _own(task: UpgradeTask | None, application_id: str, operation_id: str) -> Up
     return task
 
 
-def _own_package(tx: Transaction, application_id: str, kind: UpgradeKind, file_id: str) -> Package:
+def _keep_targets(tx: Transaction, *, operation_id: str, position: int, device_ids: Sequence[str]) -> None:
+    tx.add_targets(operation_id, position, device_ids)
+
+
+def _check_groups(reading: Reading, application_id: str, groups: Sequence[str], product: Product) -> None:
+    if not groups:
+        raise TargetsMissing("targets.deviceGroups is empty; name the groups, or devices")
+    if len(groups) > TARGETS_MOST:
+        raise TargetsTooMany(
+            f"{len(groups)} groups are named; a task takes {TARGETS_MOST}, so make several tasks"
+        )
+    if not product.manufacturer_name:
+        raise ManufacturerMissing("groups need targets.manufacturerName: which of their devices are meant")
+    if not product.device_type:
+        raise DeviceTypeMissing("groups need targets.deviceType: which of their devices are meant")
+    if not product.model:
+        raise ModelMissing("groups need targets.model: which of their devices are meant")
+    unknown = [name for name in groups if name not in reading.group_names(application_id, groups)]
+    if unknown:
+        raise GroupUnknown(f"the application has no device group {unknown[0][:80]!r}; list its groups first")
+
+
+def _check_product(package: Package, product: Product) -> None:
+    if not package.product.fits(product):
+        raise ProductMismatch(
+            f"package {package.file_id} is made for {_words(package.product)}, and the task is for "
+            f"{_words(product)}; nothing was started"
+        )
+
+
+def _own_package(tx: Reading, application_id: str, kind: UpgradeKind, file_id: str) -> Package:
     package = tx.package(file_id)
     if package is None or package.application_id != application_id:
         raise PackageUnknown(f"the application has no package {file_id[:80]!r}; list its packages first")
@@ -222,12 +330,11 @@ def _check_products(package: Package, devices: Sequence[Device]) -> None:
     for device in devices:
         if not package.product.fits(device.product):
             raise ProductMismatch(
-                f"package {package.file_id} is made for {_words(package)}, and device {device.device_id} is "
-                f"{_words(device)}; nothing was started"
+                f"package {package.file_id} is made for {_words(package.product)}, and device "
+                f"{device.device_id} is {_words(device.product)}; nothing was started"
             )
 
 
-def _words(made: Package | Device) -> str:
-    product = made.product
+def _words(product: Product) -> str:
     parts = (product.manufacturer_name, product.device_type, product.model)
     return " / ".join(part or "(any)" for part in parts)
