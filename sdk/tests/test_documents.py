@@ -31,6 +31,7 @@ MODULES = [
     "fleetbell_sdk.errors",
     "fleetbell_sdk.wire",
     "fleetbell_sdk.signature",
+    "fleetbell_sdk.key_set",
     "fleetbell_sdk.testing",
     "fleetbell_sdk.frameworks.standalone",
     "fleetbell_sdk.frameworks.flask",
@@ -38,10 +39,11 @@ MODULES = [
     "fleetbell_sdk.legacy",
 ]
 OUR_OWN = {"REFUSALS", "refusal"}  # the table itself is on the page
+KEYS = {fleetbell_sdk.Secret, fleetbell_sdk.PublicKey}
 VALUES: set[type] = {
     kind
     for kind in (getattr(fleetbell_sdk, name) for name in fleetbell_sdk.__all__)
-    if inspect.isclass(kind) and dataclasses.is_dataclass(kind) and kind is not fleetbell_sdk.Secret
+    if inspect.isclass(kind) and dataclasses.is_dataclass(kind) and kind not in KEYS
 }
 DTOS: set[type] = {
     kind
@@ -59,13 +61,15 @@ OLD_CLASSES: set[type] = {
 CLASSES: set[type] = {
     Client,
     Receiver,
+    fleetbell_sdk.KeySet,
+    fleetbell_sdk.PublicKey,
     standalone.Server,
     legacy.PushMessageReceiver,
     signature.SignatureInvalid,
 }
 # Words of the page in code type that are not the names of modules, parameters, methods or fields.
 WORDS = {
-    *("await", "true", "false", "now", "deviceModelDeleted", "httpx2"),
+    *("await", "true", "false", "now", "deviceModelDeleted", "httpx2", "v1", "v1a"),
     *("ValueError", "TypeError", "OSError", "getX", "setX", "FLEETBELL_APPLICATION_INI"),
     *("host", "port", "reason"),  # attributes that are set when an object is made
 }
@@ -92,9 +96,10 @@ def offered(module: str) -> dict[str, object]:
 def callables() -> dict[str, list[Callable[..., object]]]:
     """What the page may show with its parameters, by name."""
     found: dict[str, list[Callable[..., object]]] = {"receive": [Receiver.receive], "on": [Receiver.on]}
-    found |= {kind.__name__: [kind] for kind in (Client, AsyncClient, Receiver)}
+    found |= {kind.__name__: [kind] for kind in (Client, AsyncClient, Receiver, fleetbell_sdk.KeySet)}
     offers = [offered(module) for module in MODULES]
-    offers += [dict(vars(kind)) for kind in (Client, standalone.Server, legacy.PushMessageReceiver)]
+    offers += [dict(vars(kind)) for kind in (Client, fleetbell_sdk.KeySet, standalone.Server)]
+    offers += [dict(vars(legacy.PushMessageReceiver))]
     for name, value in itertools.chain(*(offer.items() for offer in offers)):
         if inspect.isfunction(value):
             found.setdefault(name, []).append(value)

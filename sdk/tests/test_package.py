@@ -38,6 +38,7 @@ def test_a_name_it_does_not_offer_is_an_attribute_error() -> None:
         "import fleetbell_sdk",
         "import fleetbell_sdk.wire, fleetbell_sdk.signature",
         "from fleetbell_sdk import Receiver, SoftwareResult",
+        "from fleetbell_sdk import KeySet, PublicKey",
         "from fleetbell_sdk.frameworks.standalone import serve",
     ],
 )
@@ -49,6 +50,12 @@ def test_a_receiver_loads_no_other_package(imports: str) -> None:
 
 def test_a_blocking_receiver_loads_no_event_loop() -> None:
     assert "asyncio" not in loaded_by("from fleetbell_sdk.frameworks.standalone import serve")
+
+
+def test_a_receiver_that_asks_for_no_keys_loads_no_client() -> None:
+    loaded = loaded_by("from fleetbell_sdk import Receiver, Secret, PublicKey")
+
+    assert not loaded & {"http", "ssl", "cryptography"}
 
 
 def test_the_names_that_make_no_call_load_no_http_client() -> None:

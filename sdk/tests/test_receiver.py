@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import logging
+import sys
 import threading
 
 import pytest
@@ -21,7 +22,15 @@ from fleetbell_sdk import (
     SoftwareStateChanged,
     UpgradeState,
 )
-from fleetbell_sdk.signature import Secret, new_secret
+from fleetbell_sdk.signature import (
+    Ed25519Missing,
+    KeyInvalid,
+    PrivateKey,
+    Secret,
+    SecretInvalid,
+    new_private_key,
+    new_secret,
+)
 from fleetbell_sdk.testing import (
     deliver,
     firmware_result,
@@ -34,6 +43,8 @@ from fleetbell_sdk.wire import encode
 
 SECRET = new_secret(bytes(range(24)))
 OTHER = new_secret(bytes(range(1, 25)))
+PRIVATE = new_private_key(bytes(range(32)))
+OTHER_PRIVATE = new_private_key(bytes(range(1, 33)))
 NOW_S = 1_795_203_000
 
 
@@ -166,6 +177,76 @@ def test_an_unsigned_message_is_answered_401_where_signatures_are_wanted() -> No
     assert got == []
 
 
+KINDS = pytest.mark.parametrize(
+    ("key", "stranger"), [(SECRET, OTHER), (PRIVATE, OTHER_PRIVATE)], ids=["v1", "v1a"]
+)
+
+
+def that_checks(key: Secret | PrivateKey) -> Receiver:
+    """A receiver that knows this key only, and expects no message."""
+    secrets, public_keys = ((), key.public) if isinstance(key, PrivateKey) else (key, None)
+    receiver = Receiver(secrets, public_keys=public_keys, now_s=lambda: NOW_S)
+    receiver.on(SoftwareStateChanged)(lambda message: None)
+    return receiver
+
+
+@KINDS
+def test_forged_altered_stale_and_replayed_messages_are_refused_whatever_the_kind_of_key(
+    key: Secret | PrivateKey, stranger: Secret | PrivateKey
+) -> None:
+    receiver, body = that_checks(key), encode(software_state())
+    good = push_headers(body, secret=key, webhook_id="msg-1", at_s=NOW_S)
+
+    def status(body: bytes = body, headers: dict[str, str] = good, **change: str) -> int:
+        changed = {**headers, **{name.replace("_", "-"): value for name, value in change.items()}}
+        return receiver.receive(body, changed).status
+
+    assert status() == 200
+    assert status(headers=push_headers(body, secret=stranger, webhook_id="msg-1", at_s=NOW_S)) == 401
+    assert status(headers=push_headers(body, secret=None, at_s=NOW_S)) == 401
+    assert status(body=body.replace(b"dev-a", b"dev-b")) == 401
+    assert status(webhook_id="msg-2") == 401
+    assert status(webhook_timestamp=str(NOW_S + 1)) == 401
+    assert status(headers=push_headers(body, secret=key, at_s=NOW_S - 301)) == 401
+    assert status(headers=push_headers(body, secret=key, at_s=NOW_S + 301)) == 401
+
+
+def test_public_keys_may_stand_beside_secrets_and_each_is_enough() -> None:
+    receiver = Receiver(SECRET, public_keys=[PRIVATE.public.text, OTHER_PRIVATE.public], now_s=lambda: NOW_S)
+    receiver.on(SoftwareStateChanged)(lambda message: None)
+    body = encode(software_state())
+
+    for key in (SECRET, PRIVATE, OTHER_PRIVATE, PRIVATE.text, SECRET.text):
+        assert receiver.receive(body, push_headers(body, secret=key, at_s=NOW_S)).status == 200
+    assert receiver.receive(body, push_headers(body, secret=OTHER, at_s=NOW_S)).status == 401
+
+
+def test_a_receiver_that_knows_public_keys_only_is_not_convinced_by_a_secret() -> None:
+    receiver, body = that_checks(PRIVATE), encode(software_state())
+
+    reply = receiver.receive(body, push_headers(body, secret=SECRET, at_s=NOW_S))
+
+    assert (reply.status, "no v1a signature" in reply.body.decode()) == (401, True)
+
+
+def test_keys_in_the_wrong_place_are_told_apart() -> None:
+    with pytest.raises(SecretInvalid, match="whsk_ marks a private key"):
+        Receiver(PRIVATE.text)
+    with pytest.raises(SecretInvalid, match="whpk_ marks a public key"):
+        Receiver(PRIVATE.public.text)
+    with pytest.raises(KeyInvalid, match="whsec_ marks a secret"):
+        Receiver(public_keys=SECRET.text)
+
+
+def test_without_the_extra_a_receiver_with_public_keys_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    public_key = PRIVATE.public.text
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.ed25519", None)
+
+    Receiver(SECRET)
+    with pytest.raises(Ed25519Missing, match=r"fleetbell-sdk\[ed25519\]"):
+        Receiver(public_keys=public_key)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b"\xff"])
 def test_what_is_no_message_is_answered_400(body: bytes) -> None:
     receiver, _ = a_receiver()
@@ -182,8 +263,11 @@ def test_what_is_too_large_is_answered_413() -> None:
 
 
 def test_no_secret_at_all_must_be_asked_for() -> None:
+    for secrets, public_keys in (([], None), ([], []), (None, [])):
+        with pytest.raises(ValueError, match="unsigned"):
+            Receiver(secrets, public_keys=public_keys)
     with pytest.raises(ValueError, match="unsigned"):
-        Receiver([])
+        Receiver()
 
 
 def test_a_type_nobody_knows_is_accepted_and_logged(caplog: pytest.LogCaptureFixture) -> None:

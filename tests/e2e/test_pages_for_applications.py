@@ -56,6 +56,8 @@ def test_the_page_on_receiving_goes_from_nothing_to_results_and_refuses_forgerie
         == [("signed", "200"), ("forged", "401")] * 2
     )
     assert "3 passed" in said
+    made, published = re.findall(r"whpk_\S+", said)
+    assert made == published
     monkeypatch.chdir(short_path / "receive-trial")
     with closing(sqlite3.connect("results.db")) as database:
         assert database.execute("SELECT count(*) FROM result").fetchone() == (3 + 2 + 2,)

@@ -114,9 +114,15 @@ receiver = Receiver(secret)
 receiver.on(SoftwareResult)(lambda message: print(message.device_id))
 assert deliver(receiver, software_result(device_id="dev-a"), secret=secret).status == 200
 print(importlib.util.find_spec("fleetbell"))
+try:
+    Receiver(public_keys="whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=")
+except ImportError as error:
+    print(error)
 """
 
-    assert run(programs / "python", "-c", program, folder=tmp_path) == "dev-a\nNone\n"
+    assert run(programs / "python", "-c", program, folder=tmp_path) == (
+        "dev-a\nNone\nv1a signatures need the package cryptography; install fleetbell-sdk[ed25519]\n"
+    )
     needed = metadata(wheels["sdk"]).get_all("Requires-Dist")
     assert needed == ["httpx2", "cryptography; extra == 'ed25519'"]
 

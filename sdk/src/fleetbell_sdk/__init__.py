@@ -34,8 +34,17 @@ if TYPE_CHECKING:
         ResponseUnreadable,
         TimedOut,
     )
+    from fleetbell_sdk.key_set import KeySet, read_key_set
     from fleetbell_sdk.receiver import AsyncReceiver, Context, Receiver, Reply
-    from fleetbell_sdk.signature import Secret, SecretInvalid, SignatureInvalid
+    from fleetbell_sdk.signature import (
+        Ed25519Missing,
+        KeyInvalid,
+        KeySetUnavailable,
+        PublicKey,
+        Secret,
+        SecretInvalid,
+        SignatureInvalid,
+    )
     from fleetbell_sdk.wire import (
         UPGRADE_TYPES,
         FirmwareResult,
@@ -52,7 +61,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "UPGRADE_TYPES",
     "ApiRefused",
     "AsyncClient",
     "AsyncReceiver",
@@ -61,16 +69,21 @@ __all__ = [
     "Context",
     "Device",
     "DeviceInfo",
+    "Ed25519Missing",
     "FirmwareResult",
     "FirmwareStateChanged",
     "FleetbellError",
     "Group",
+    "KeyInvalid",
+    "KeySet",
+    "KeySetUnavailable",
     "MessageUnreadable",
     "NotifyType",
     "OtherMessage",
     "Package",
     "Page",
     "Policy",
+    "PublicKey",
     "PushMessage",
     "Receiver",
     "RegisteredDevice",
@@ -88,9 +101,11 @@ __all__ = [
     "Task",
     "TimedOut",
     "Token",
+    "UPGRADE_TYPES",
     "UpgradeMessage",
     "UpgradeResult",
     "UpgradeState",
+    "read_key_set",
 ]
 
 _MODULES: Final = {
@@ -113,7 +128,16 @@ _MODULES: Final = {
     "client": ["Client"],
     "errors": ["ApiRefused", "ConnectionFailed", "FleetbellError", "ResponseUnreadable", "TimedOut"],
     "receiver": ["AsyncReceiver", "Context", "Receiver", "Reply"],
-    "signature": ["Secret", "SecretInvalid", "SignatureInvalid"],
+    "key_set": ["KeySet", "read_key_set"],
+    "signature": [
+        "Ed25519Missing",
+        "KeyInvalid",
+        "KeySetUnavailable",
+        "PublicKey",
+        "Secret",
+        "SecretInvalid",
+        "SignatureInvalid",
+    ],
     "wire": [
         "UPGRADE_TYPES",
         "FirmwareResult",

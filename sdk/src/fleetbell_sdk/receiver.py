@@ -9,6 +9,7 @@ has not done by then is pushed again. The answers:
 401  the signature is missing or wrong
 413  the body is larger than any push message
 500  the handler raised; the answer has a reference, the log has the traceback under it
+503  the published keys could not be had yet, so nothing can be checked
 ==== =======================================================================================
 """
 
@@ -21,7 +22,7 @@ import secrets as chance
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from fleetbell_sdk import wire
 from fleetbell_sdk.signature import (
@@ -31,12 +32,18 @@ from fleetbell_sdk.signature import (
     SEQUENCE_HEADER,
     SKIPPED_HEADER,
     TIMESTAMP_HEADER,
+    KeySetUnavailable,
+    PublicKey,
     Secret,
     SignatureInvalid,
     header,
+    load_ed25519,
     verify,
 )
 from fleetbell_sdk.wire import MessageUnreadable, OtherMessage, PushMessage
+
+if TYPE_CHECKING:
+    from fleetbell_sdk.key_set import KeySet
 
 __all__ = ["BODY_LIMIT_BYTES", "AsyncReceiver", "Context", "Receiver", "Reply"]
 
@@ -129,13 +136,21 @@ class _Door:
 
     def __init__(
         self,
-        secrets: str | Secret | Iterable[str | Secret] | None,
+        secrets: str | Secret | Iterable[str | Secret] | None = (),
         *,
+        public_keys: str | PublicKey | Iterable[str | PublicKey] | KeySet | None = None,
         tolerance_s: float = 300,
         body_limit_bytes: int = BODY_LIMIT_BYTES,
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        self._keys = None if secrets is None else _keys(secrets)
+        self._keys = () if secrets is None else _keys(secrets)
+        self._key_set, self._public_keys = _public_keys(public_keys)
+        self._checks = bool(self._keys or self._public_keys or self._key_set)
+        if not self._checks and (secrets is not None or public_keys is not None):
+            raise ValueError(
+                "no secret and no public key given; Receiver.unsigned() makes a receiver that checks no "
+                "signature"
+            )
         self._tolerance_s = tolerance_s
         self._now_s = now_s
         self._handlers: dict[str, tuple[Callable[..., object], bool]] = {}
@@ -192,9 +207,13 @@ class _Door:
         if len(body) > self.body_limit_bytes:
             return self.too_large()
         try:
-            if self._keys is not None:
-                verify(self._keys, headers, body, self._now_s(), self._tolerance_s)
+            if self._checks:
+                public_keys = self._public_keys if self._key_set is None else self._key_set.current()
+                verify(self._keys, headers, body, self._now_s(), self._tolerance_s, public_keys=public_keys)
             message = wire.decode(body)
+        except KeySetUnavailable as error:
+            _log.warning("took no message: %s", error)
+            return Reply.text(503, "the published keys could not be had; send it again later")
         except SignatureInvalid as error:
             _log.warning("refused a message: %s", error)
             return Reply.text(401, str(error))
@@ -206,7 +225,7 @@ class _Door:
             entry = self._others
         if entry is None:
             return self._passed_over(message)
-        context = Context.read(headers, is_verified=self._keys is not None)
+        context = Context.read(headers, is_verified=self._checks)
         handler, wants_context = entry
         return _Delivery(handler, (message, context) if wants_context else (message,), context)
 
@@ -223,9 +242,21 @@ class _Door:
 
 def _keys(secrets: str | Secret | Iterable[str | Secret]) -> tuple[bytes, ...]:
     given = [secrets] if isinstance(secrets, str | Secret) else list(secrets)
-    if not given:
-        raise ValueError("no secret given; Receiver.unsigned() makes a receiver that checks no signature")
     return tuple((Secret.parse(secret) if isinstance(secret, str) else secret).key for secret in given)
+
+
+def _public_keys(
+    given: str | PublicKey | Iterable[str | PublicKey] | KeySet | None,
+) -> tuple[KeySet | None, tuple[PublicKey, ...]]:
+    """The key set that tells the keys, or the keys themselves. Raises Ed25519Missing at once, not later."""
+    if given is None:
+        return None, ()
+    load_ed25519()
+    if isinstance(given, str | PublicKey):
+        given = [given]
+    elif not isinstance(given, Iterable):
+        return given, ()
+    return None, tuple(PublicKey.parse(key) if isinstance(key, str) else key for key in given)
 
 
 def _type_name(kind: type[PushMessage] | str) -> str:
@@ -271,8 +302,10 @@ class Receiver(_Door):
     """Takes push messages and calls your functions. Threads may share it.
 
     Args:
-        secrets: the signing secrets, ``whsec_...``; two while one is being replaced. None makes an
-            unsigned receiver, see :meth:`unsigned`.
+        secrets: the signing secrets, ``whsec_...``; two while one is being replaced. None, without public
+            keys, makes an unsigned receiver, see :meth:`unsigned`.
+        public_keys: the public keys, ``whpk_...``, or a ``KeySet``, which asks the platform for them. A
+            message that a secret or a public key proves is let in. Needs ``fleetbell-sdk[ed25519]``.
         tolerance_s: how far a message's time may be off.
         body_limit_bytes: larger bodies are refused.
         now_s: the clock that the message's time is held against.
@@ -318,7 +351,10 @@ class AsyncReceiver(_Door):
         """Take one push message; returns when the handler has."""
         import asyncio  # noqa: PLC0415  (who runs an event loop has it; a blocking receiver starts faster)
 
-        delivery = self._admit(body, headers)
+        if self._key_set is not None and self._key_set.is_due:
+            delivery = await asyncio.to_thread(self._admit, body, headers)
+        else:
+            delivery = self._admit(body, headers)
         if isinstance(delivery, Reply):
             return delivery
         try:

@@ -32,6 +32,7 @@ __all__ = [
     "TIMESTAMP_HEADER",
     "Ed25519Missing",
     "KeyInvalid",
+    "KeySetUnavailable",
     "PrivateKey",
     "PublicKey",
     "Reason",
@@ -76,6 +77,10 @@ class SecretInvalid(KeyInvalid):
 
 class Ed25519Missing(ImportError):
     """The package that computes Ed25519 is not installed."""
+
+
+class KeySetUnavailable(Exception):
+    """The published keys could not be had, and none are known yet."""
 
 
 class Reason(enum.StrEnum):

@@ -29,9 +29,11 @@ from fleetbell_sdk.signature import (
     SIGNATURE_HEADER,
     SKIPPED_HEADER,
     TIMESTAMP_HEADER,
+    PrivateKey,
     Secret,
+    new_private_key,
     new_secret,
-    sign,
+    signer,
 )
 from fleetbell_sdk.wire import (
     FIRMWARE_STEPS,
@@ -49,12 +51,16 @@ __all__ = [
     "deliver",
     "firmware_result",
     "firmware_state",
+    "new_private_key",
     "new_secret",
     "post",
     "push_headers",
     "software_result",
     "software_state",
 ]
+
+Key = Secret | PrivateKey | str
+"""What the platform signs with; a text is read by its prefix, ``whsec_`` or ``whsk_``."""
 
 
 def software_state(
@@ -141,7 +147,7 @@ def firmware_result(
 def push_headers(
     body: bytes,
     *,
-    secret: Secret | str | Iterable[Secret] | None,
+    secret: Key | Iterable[Key] | None,
     webhook_id: str | None = None,
     at_s: int | None = None,
     sequence: int = 1,
@@ -150,6 +156,8 @@ def push_headers(
     is_replay: bool = False,
 ) -> dict[str, str]:
     """The headers a platform would send with ``body``; without a secret there is no signature.
+
+    A private key, ``whsk_...``, in the place of a secret or beside it makes a ``v1a`` signature.
 
     Each call makes another ``webhook_id``, also in another run, so that a receiver which remembers what it
     has seen takes it for new. The time is now. Both can be given.
@@ -164,8 +172,7 @@ def push_headers(
         ATTEMPT_HEADER: str(attempt),
     }
     if secret is not None:
-        keys = _keys(secret)
-        headers[SIGNATURE_HEADER] = " ".join(sign(key, message_id, timestamp_s, body) for key in keys)
+        headers[SIGNATURE_HEADER] = signer(*_keys(secret))(message_id, timestamp_s, body)
     if skipped:
         headers[SKIPPED_HEADER] = str(skipped)
     if is_replay:
@@ -173,9 +180,7 @@ def push_headers(
     return headers
 
 
-def deliver(
-    receiver: Receiver, message: UpgradeMessage | bytes, *, secret: Secret | str | None = None
-) -> Reply:
+def deliver(receiver: Receiver, message: UpgradeMessage | bytes, *, secret: Key | None = None) -> Reply:
     """Hand ``message`` to ``receiver`` in this process. :func:`push_headers` makes headers to your taste."""
     body = message if isinstance(message, bytes) else encode(message)
     return receiver.receive(body, push_headers(body, secret=secret))
@@ -185,7 +190,7 @@ def post(
     url: str,
     message: UpgradeMessage | bytes,
     *,
-    secret: Secret | str | None = None,
+    secret: Key | None = None,
     headers: dict[str, str] | None = None,
     ca: ssl.SSLContext | None = None,
     timeout_s: float = 15.0,
@@ -217,7 +222,12 @@ def post(
         connection.close()
 
 
-def _keys(secret: Secret | str | Iterable[Secret]) -> list[bytes]:
-    if isinstance(secret, str):
-        return [Secret.parse(secret).key]
-    return [secret.key] if isinstance(secret, Secret) else [one.key for one in secret]
+def _keys(given: Key | Iterable[Key]) -> tuple[list[Secret], list[PrivateKey]]:
+    several = [given] if isinstance(given, str | Secret | PrivateKey) else given
+    keys = [_key(each) if isinstance(each, str) else each for each in several]
+    secrets = [key for key in keys if isinstance(key, Secret)]
+    return secrets, [key for key in keys if isinstance(key, PrivateKey)]
+
+
+def _key(text: str) -> Secret | PrivateKey:
+    return PrivateKey.parse(text) if text.strip().startswith("whsk_") else Secret.parse(text)
