@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,11 @@ def test_a_folder_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
 def test_a_named_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid, match="there is no settings file"):
         load(environment={}, file=tmp_path / "none.toml")
+
+
+def test_a_file_that_cannot_be_read_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match=f"^{re.escape(str(tmp_path))} cannot be read: Is a directory$"):
+        load(environment={}, file=tmp_path)
 
 
 def test_every_setting_has_a_sentence() -> None:

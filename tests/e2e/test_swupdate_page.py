@@ -23,7 +23,8 @@ FREE_PORTS = {
 }
 THE_DOOR = "door=http://127.0.0.1:8080"
 THE_DOOR_HERE = (
-    "until door=$(grep -o 'http://127.0.0.1:[0-9]*' platform.log); do kill -0 $platform; sleep 0.1; done"
+    "until door=$(grep '^  devices ' platform.log | grep -o 'http://127.0.0.1:[0-9]*'); "
+    "do kill -0 $platform; sleep 0.1; done"
 )
 
 

@@ -596,7 +596,9 @@ def _from_file(file: Path, *, must_be_there: bool) -> dict[str, object]:
         if must_be_there:
             raise ConfigInvalid(f"there is no settings file {file}") from None
         return {}
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigInvalid(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise ConfigInvalid(f"{file} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigInvalid(f"{file} is not TOML: {error}") from error
