@@ -187,7 +187,8 @@ def a_strict_server(context: ssl.SSLContext) -> Iterator[str]:
                 tls = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
                 with contextlib.suppress(OSError):
                     tls.do_handshake()
-                with socket.socket(fileno=tls.detach()) as rest:  # a reset would overtake what was said
+                rest = socket.socket(fileno=tls.detach())
+                with rest, contextlib.suppress(OSError):  # a reset would overtake what was said
                     rest.shutdown(socket.SHUT_WR)
                     while rest.recv(4096):
                         pass

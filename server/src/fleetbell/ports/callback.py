@@ -9,6 +9,7 @@ import msgspec
 
 from fleetbell.domain.application import Trust
 from fleetbell.domain.delivery import Answer
+from fleetbell.domain.examination import Examination
 
 
 class Push(msgspec.Struct, frozen=True, gc=False):
@@ -48,4 +49,17 @@ class Callback(Protocol):
 
     async def close(self) -> None:
         """End everything; posts under way are not answered any more."""
+        ...
+
+
+class Examiner(Protocol):
+    """Finds out where a POST fails."""
+
+    async def examine(self, push: Push, *, at_ms: int) -> Examination:
+        """Make this POST step by step, and say what happened and what would help.
+
+        It goes the way of every other POST: the same trust, egress guard, client certificate and limits, but
+        no connection of theirs. Never raises for a bad peer, and has an end: the time that a POST may take to
+        connect, and then the time that a whole POST may take. ``at_ms`` is now.
+        """
         ...

@@ -12,11 +12,13 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from fleetbell.adapters.callback_http.multi import Limits, Multi
+from fleetbell.adapters.callback_http.examiner import examine
+from fleetbell.adapters.callback_http.multi import Limits, Means, Multi
 from fleetbell.adapters.callback_http.trust import system_ca_file, trust_file
-from fleetbell.domain.application import ClientCertificate, Trust
+from fleetbell.domain.application import Trust
 from fleetbell.domain.delivery import Answer
 from fleetbell.domain.egress import Egress
+from fleetbell.domain.examination import Examination
 from fleetbell.ports.callback import Push, Trace
 
 __all__ = ["HttpCallback", "Limits"]
@@ -53,7 +55,7 @@ class HttpCallback:
         self._system_cas = system_cas or system_ca_file()
         self._trusts: dict[str, Trust] = {}
         self._own: dict[str, Multi] = {}
-        self._shared = self._multi(self._system_cas, None)
+        self._shared = Multi(self._loop, self._means(_SYSTEMS))
         self._retired: list[Multi] = []
         self._closed = False
 
@@ -79,6 +81,14 @@ class HttpCallback:
         else:
             self._trusts[application_id] = trust
 
+    async def examine(self, push: Push, *, at_ms: int) -> Examination:
+        """Make this POST step by step, on connections of its own.
+
+        It takes no longer than the limits for connecting and for the whole of a POST together.
+        """
+        trust = self._trusts.get(push.application_id, _SYSTEMS)
+        return await examine(push, self._means(trust), at_ms=at_ms)
+
     async def close(self) -> None:
         """End everything. POSTs under way are not answered: their leases run out and they are sent again."""
         self._closed = True
@@ -92,21 +102,20 @@ class HttpCallback:
         trust = self._trusts.get(application_id)
         if trust is None:
             return self._shared
-        multi = self._multi(self._ca_file(trust), trust.client_certificate)
+        multi = Multi(self._loop, self._means(trust))
         self._own[application_id] = multi
         return multi
+
+    def _means(self, trust: Trust) -> Means:
+        return Means(
+            limits=self._limits,
+            egress=self._egress,
+            ca_file=self._ca_file(trust),
+            client_certificate=trust.client_certificate,
+            user_agent=self._user_agent,
+        )
 
     def _ca_file(self, trust: Trust) -> Path | None:
         if not trust.cas:
             return self._system_cas
         return trust_file(self._trust_folder, self._system_cas, trust.cas)
-
-    def _multi(self, ca_file: Path | None, client_certificate: ClientCertificate | None) -> Multi:
-        return Multi(
-            self._loop,
-            limits=self._limits,
-            egress=self._egress,
-            ca_file=ca_file,
-            client_certificate=client_certificate,
-            user_agent=self._user_agent,
-        )

@@ -59,6 +59,17 @@ class Limits:
     connections: int = 256  # for the applications that share a trust
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What all POSTs of one trust are made with."""
+
+    limits: Limits
+    egress: Egress
+    ca_file: Path | None
+    client_certificate: ClientCertificate | None
+    user_agent: str
+
+
 class Exchange:
     """One easy handle and the POST it carries. Kept and used again: most options never change."""
 
@@ -80,21 +91,13 @@ class Exchange:
         "text",
     )
 
-    def __init__(
-        self,
-        limits: Limits,
-        egress: Egress,
-        ca_file: Path | None,
-        client_certificate: ClientCertificate | None,
-        user_agent: str,
-        multiplexed: set[str],
-        addresses: dict[int, str],
-    ) -> None:
+    def __init__(self, means: Means, multiplexed: set[str], addresses: dict[int, str]) -> None:
+        limits, client_certificate = means.limits, means.client_certificate
         self._limits = limits
         self._multiplexed = multiplexed  # the URLs that last answered over HTTP/2, for all exchanges
         self._addresses = addresses  # where each connection leads, by its number, for all exchanges
         self._waits = False
-        self._egress = egress
+        self._egress = means.egress
         self._url = ""
         self._opened: socket.socket | None = None
         self._opens = False  # this POST opened a connection
@@ -106,7 +109,7 @@ class Exchange:
         self.curl = pycurl.Curl()
         self._setopt = setopt = self.curl.setopt
         setopt(pycurl.POST, 1)
-        setopt(pycurl.USERAGENT, user_agent)
+        setopt(pycurl.USERAGENT, means.user_agent)
         setopt(pycurl.NOSIGNAL, 1)
         setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         setopt(pycurl.FOLLOWLOCATION, 0)
@@ -122,8 +125,8 @@ class Exchange:
         setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         setopt(pycurl.SOCKOPTFUNCTION, self._socket_taken)
         setopt(pycurl.WRITEFUNCTION, self._read)
-        if ca_file is not None:
-            setopt(pycurl.CAINFO, str(ca_file))
+        if means.ca_file is not None:
+            setopt(pycurl.CAINFO, str(means.ca_file))
         if client_certificate is not None:  # as bytes: no file of ours holds the key
             setopt(pycurl.SSLCERT_BLOB, client_certificate.certificate_pem.encode())
             setopt(pycurl.SSLKEY_BLOB, client_certificate.key_pem.encode())
@@ -257,22 +260,10 @@ class Exchange:
 class Multi:
     """The transfers, connections and parsed certificates of one trust."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        limits: Limits,
-        egress: Egress,
-        ca_file: Path | None,
-        client_certificate: ClientCertificate | None,
-        user_agent: str,
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, means: Means) -> None:
+        limits = means.limits
         self._loop = loop
-        self._limits = limits
-        self._egress = egress
-        self._ca_file = ca_file
-        self._client_certificate = client_certificate
-        self._user_agent = user_agent
+        self._means = means
         self._busy: dict[pycurl.Curl, Exchange] = {}
         self._idle: list[Exchange] = []
         self._multiplexed: set[str] = set()
@@ -333,15 +324,7 @@ class Multi:
         self._epoll.close()
 
     def _new_exchange(self) -> Exchange:
-        return Exchange(
-            self._limits,
-            self._egress,
-            self._ca_file,
-            self._client_certificate,
-            self._user_agent,
-            self._multiplexed,
-            self._addresses,
-        )
+        return Exchange(self._means, self._multiplexed, self._addresses)
 
     def _watch(self, what: int, descriptor: int, _multi: object, _data: object) -> None:
         """Take libcurl's wish for one socket; "remove" is only noted, see the module's text."""
