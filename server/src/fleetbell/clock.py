@@ -13,19 +13,24 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Milliseconds since 1970-01-01 UTC, never going back within one process."""
+    """Milliseconds since 1970-01-01 UTC. It goes back only when it is put right, by more than a second."""
 
     def now_ms(self) -> int: ...
 
 
+_STEP_MS = 1000  # a step back that is smaller than this is no correction, and is waited out
+
+
 class SystemClock:
-    """The system's clock, held still while the system's goes back."""
+    """The system's clock, held still while the system's goes back a little; a correction is followed."""
 
     def __init__(self) -> None:
         self._latest_ms = 0
 
     def now_ms(self) -> int:
-        self._latest_ms = max(self._latest_ms, time.time_ns() // 1_000_000)
+        now_ms = time.time_ns() // 1_000_000
+        if not self._latest_ms - _STEP_MS <= now_ms < self._latest_ms:
+            self._latest_ms = now_ms
         return self._latest_ms
 
 

@@ -272,22 +272,29 @@ class Dispatch:
 
     window_first: int = setting(4, "Posts under way at one endpoint in the beginning.")
     window_most: int = setting(64, "Posts under way at one endpoint at most.")
+    at_once_most: int = setting(256, "Posts under way at all endpoints together.")
     poll_s: float = setting(1.0, "The longest that a lost hint can delay a push.")
     unreachable_s: tuple[float, ...] = setting(
         (5, 30, 120, 600, 1800, 3600),
-        "The waits after an endpoint could not be reached; the last one repeats.",
+        "How long an endpoint that fails rests before its next probe; the last time repeats.",
     )
     refused_s: tuple[float, ...] = setting(
         (5, 30, 300, 1800, 3600),
-        "The waits after an endpoint refused a message; then the message is given up.",
+        "The waits of a message that is refused while others succeed; then it is given up.",
     )
-    horizon_s: float = setting(604_800.0, "After this time an endpoint that is not reached loses a message.")
+    horizon_s: float = setting(
+        604_800.0, "A message that has waited through so much rest of its endpoint is given up."
+    )
     jitter: float = setting(0.2, "A wait is stretched by a random share of itself, up to this one.")
 
     def __post_init__(self) -> None:
         _check(
             1 <= self.window_first <= self.window_most,
             "dispatch.window_first must be from 1 to dispatch.window_most",
+        )
+        _check(
+            self.at_once_most >= self.window_most,
+            "dispatch.at_once_most must not be below dispatch.window_most, which could never be reached",
         )
         _check(self.poll_s > 0, "dispatch.poll_s must be above 0")
         _check(
@@ -314,6 +321,9 @@ class Storage:
         33_554_432, "Free disk below which reports are refused, so that deliveries can still be recorded."
     )
     notes_most: int = setting(100, "Audit notes kept of each attempt.")
+    log_days: float | None = setting(
+        30.0, "How long a delivery stays in the log after its end; dead ones stay. Empty: for ever."
+    )
 
     def __post_init__(self) -> None:
         _check(
@@ -321,6 +331,10 @@ class Storage:
             "storage.report_reserve_bytes must be from 0 to storage.reserve_bytes: uploads stop first",
         )
         _check(self.notes_most >= 1, "storage.notes_most must be 1 or more")
+        _check(
+            self.log_days is None or self.log_days > 0,
+            "storage.log_days must be above 0, or empty to keep everything",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

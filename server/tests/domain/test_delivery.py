@@ -27,11 +27,18 @@ DOWN = Unreachable("no connection")
 
 
 def judge(
-    answer: Answer, head: Head | None = None, *, failures: int = 1, after_ms: int = 0, draw: float = 0.0
+    answer: Answer,
+    head: Head | None = None,
+    *,
+    alone: bool = False,
+    failures: int = 1,
+    after_ms: int = 0,
+    draw: float = 0.0,
 ) -> Verdict:
     return verdict(
         answer,
         head or a_head(),
+        alone=alone,
         failures=failures,
         at_ms=START_MS + after_ms,
         schedule=SCHEDULE,
@@ -48,37 +55,48 @@ def test_an_endpoint_that_is_gone_ends_the_message() -> None:
     assert judge(Gone()) == Dead(DeadReason.ENDPOINT_GONE)
 
 
-def test_a_refused_message_spends_its_tries_and_is_dead_after_them() -> None:
-    verdicts = [judge(Refused(400), a_head(refusals=spent, attempt=9)) for spent in range(4)]
+def test_a_message_that_alone_is_refused_spends_its_tries_and_is_dead_after_them() -> None:
+    schedule = Schedule(refused_s=(1, 2, 3))
+    verdicts = [
+        verdict(
+            Refused(400),
+            a_head(spent=spent, attempt=9),
+            alone=True,
+            failures=1,
+            at_ms=START_MS,
+            schedule=schedule,
+            draw=0.0,
+        )
+        for spent in range(4)
+    ]
 
     assert verdicts == [
-        Again(START_MS + 1000, refused=True),
-        Again(START_MS + 2000, refused=True),
+        Again(START_MS + 2000, spent=True),
+        Again(START_MS + 3000, spent=True),
         Dead(DeadReason.REFUSED),
         Dead(DeadReason.REFUSED),
     ]
 
 
-def test_a_refused_message_has_its_own_budget_and_no_horizon() -> None:
-    assert judge(Refused(404), after_ms=10**9) == Again(START_MS + 10**9 + 1000, refused=True)
+@pytest.mark.parametrize("answer", [DOWN, Refused(404)])
+def test_a_message_waits_for_its_endpoint_and_spends_nothing(answer: Answer) -> None:
+    head = a_head(attempt=50, spent=1)
+
+    waits = [judge(answer, head, failures=failures, after_ms=10**9) for failures in (1, 2, 3, 1000)]
+
+    assert waits == [Again(START_MS + 10**9 + wait_ms) for wait_ms in (5_000, 30_000, 30_000, 30_000)]
 
 
-def test_a_message_waits_for_its_endpoint_and_spends_nothing() -> None:
-    head = a_head(attempt=50, refusals=2)
+def test_a_message_that_alone_is_not_taken_waits_longer_each_time_and_dies_at_the_horizon() -> None:
+    verdicts = [judge(DOWN, a_head(spent=spent), alone=True) for spent in range(5)]
 
-    waits = [judge(DOWN, head, failures=failures) for failures in (1, 2, 3, 1000)]
-
-    assert waits == [
-        Again(START_MS + 5_000),
-        Again(START_MS + 30_000),
-        Again(START_MS + 30_000),
-        Again(START_MS + 30_000),
+    assert verdicts == [
+        Again(START_MS + 30_000, spent=True),
+        Again(START_MS + 30_000, spent=True),
+        Again(START_MS + 30_000, spent=True),
+        Again(START_MS + 30_000, spent=True),
+        Dead(DeadReason.UNREACHABLE),  # it has waited through 5 + 30 + 30 + 30 + 30 s
     ]
-
-
-def test_a_message_waits_for_its_endpoint_up_to_the_horizon() -> None:
-    assert isinstance(judge(DOWN, after_ms=99_999), Again)
-    assert judge(DOWN, after_ms=100_000) == Dead(DeadReason.UNREACHABLE)
 
 
 @pytest.mark.parametrize(("asked_s", "wait_ms"), [(None, 5_000), (2.0, 5_000), (40.5, 40_500)])

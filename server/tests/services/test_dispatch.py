@@ -15,14 +15,28 @@ from standardwebhooks.webhooks import Webhook
 from fleetbell.adapters.memory.store import MemoryStore
 from fleetbell.adapters.sqlite.store import SqliteStore
 from fleetbell.domain.application import Rotating, Trust
-from fleetbell.domain.delivery import Accepted, Answer, Gone, Head, Refused, Schedule, Unreachable
+from fleetbell.domain.delivery import (
+    Accepted,
+    Answer,
+    DeadReason,
+    Delivery,
+    Gone,
+    Head,
+    Refused,
+    Schedule,
+    Standing,
+    Tried,
+    Unreachable,
+)
 from fleetbell.errors import StorageFull
 from fleetbell.ports.callback import Push, Trace
-from fleetbell.ports.store import HandOver, Reading, Store, Transaction
-from fleetbell.services.dispatch import Dispatcher, Sending
+from fleetbell.ports.store import DeliveryFilter, HandOver, Page, Reading, Store, Transaction
+from fleetbell.services.dispatch import Dispatcher
+from fleetbell.services.outlet import Sending
 from fleetbell.testing.clock import START_MS, PretendClock
 from fleetbell.testing.makers import (
     SIGNING_SECRET,
+    STATE_CHANGE,
     URL,
     a_notification,
     a_subscription,
@@ -119,6 +133,9 @@ class FaultyStore:
         asyncio.get_running_loop().call_soon(self._changed)
         return result
 
+    async def look_up(self, question: Callable[[Reading], T]) -> T:
+        return await self._store.look_up(question)
+
     async def close(self) -> None:
         await self._store.close()
 
@@ -202,6 +219,15 @@ class Office:
         """Let the sender look for work a few times; a look at all endpoints asks the store a few things."""
         enough = self.store.looks + 10 * count
         await self.until(lambda: self.store.looks >= enough)
+
+    async def log(self, *, standing: Standing | None = None) -> tuple[Delivery, ...]:
+        """The delivery log, the newest first."""
+        wanted = DeliveryFilter(standing=standing)
+        return (
+            await self.store.look_up(
+                lambda reading: reading.deliveries(wanted, before_id=None, most=1000, look_at_most=1000)
+            )
+        ).rows
 
     async def claim(self, *, most: int) -> list[Head]:
         """Heads of the first endpoint, taken away from the sender."""
@@ -585,26 +611,32 @@ async def test_a_pause_that_a_healthy_endpoint_asks_for_is_kept(office: Office) 
 # -- budgets
 
 
-async def test_a_refused_message_runs_through_its_schedule_then_its_lane_goes_on_and_says_so(
+async def test_a_message_that_alone_is_refused_runs_through_its_schedule_then_its_lane_goes_on_and_says_so(
     office: Office,
 ) -> None:
     office.callback.script = lambda push: NO if push.body == b"poison" else OK
     await office.subscribe()
     await office.dispatcher.start()
     await office.push("before", "poison", "after", "last")
-
     await office.recorded(due_at_ms=START_MS + 5000)
-    office.clock.advance(5000)
+    office.clock.advance(1)
+    await office.push("elsewhere", device_id="dev-2")
+    await office.settled(3)
+
+    office.clock.advance(4999)  # nobody knows yet whose fault it is, so the first refusal spends nothing
     await office.recorded(due_at_ms=START_MS + 65_000)
     office.clock.advance(59_999)
-    await office.rounds()
-    assert office.bodies() == ["before", "poison", "poison"]
+    await office.push("meanwhile", device_id="dev-2")
+    await office.settled(3)
+    assert office.bodies().count("poison") == 2
     office.clock.advance(1)
     await office.settled()
 
-    assert office.bodies() == ["before", "poison", "poison", "poison", "after", "last"]
+    assert office.bodies()[-3:] == ["poison", "after", "last"]
     assert [post.headers.get("fleetbell-skipped") for post in office.posts[-2:]] == ["1", None]
     assert [post.headers["fleetbell-sequence"] for post in office.posts[-2:]] == ["3", "4"]
+    [dead] = await office.log(standing=Standing.DEAD)
+    assert (dead.reason, dead.attempts) == (DeadReason.REFUSED, 3)
 
 
 async def test_a_refused_message_does_not_hold_another_lane(office: Office) -> None:
@@ -619,6 +651,76 @@ async def test_a_refused_message_does_not_hold_another_lane(office: Office) -> N
     assert office.bodies() == ["poison", "1", "2"]
 
 
+async def test_an_endpoint_that_refuses_everything_is_failing_and_no_message_pays_for_it(
+    office: Office,
+) -> None:
+    office.callback.script = lambda _: NO
+    await office.subscribe()
+    await office.dispatcher.start()
+    for number in range(4):
+        await office.push(f"news {number}", device_id=f"dev-{number}")
+    await office.until(lambda: len(office.posts) >= 2)
+
+    for _ in range(20):  # ten minutes, ten times what the refusals of one message may take
+        office.clock.advance(30_000)
+        await office.rounds(1)
+    office.callback.script = lambda _: OK
+    office.clock.advance(30_000)
+    await office.settled()
+
+    assert await office.log(standing=Standing.DEAD) == ()
+    assert sorted(set(office.bodies())) == [f"news {number}" for number in range(4)]
+
+
+async def test_a_message_that_was_never_tried_is_a_probe_at_once_where_the_last_one_was_refused(
+    office: Office,
+) -> None:
+    office.callback.script = lambda push: NO if push.body == b"poison" else OK
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.push("poison", device_id="dev-a")
+    await office.recorded(due_at_ms=START_MS + 5000)
+
+    await office.push("good", device_id="dev-b")  # the clock stands still: the rest has not passed
+
+    await office.settled(1)
+    assert office.bodies() == ["poison", "good"]
+    assert office.dispatcher.breaker(1) == "closed"
+
+
+async def test_an_endpoint_that_refuses_is_not_asked_by_every_new_message(office: Office) -> None:
+    office.callback.script = lambda _: NO
+    await office.subscribe()
+    await office.dispatcher.start()
+    for number in range(9):
+        await office.push(f"news {number}", device_id=f"dev-{number}")
+
+    await office.at_least(2)
+    await office.rounds()
+
+    assert len(office.posts) <= QUICK.window_first + 1  # those under way, and one to see whose fault it is
+
+
+async def test_a_message_that_breaks_its_receiver_lets_the_others_pass(office: Office) -> None:
+    """A receiver that answers 500 to one message looks like a failing one only the first time."""
+    office.callback.script = lambda push: DOWN if push.body == b"poison" else OK
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.push("poison", device_id="dev-a")
+    await office.recorded(due_at_ms=START_MS + 5000)
+    await office.push("first", device_id="dev-b")
+    office.clock.advance(5000)
+    await office.until(lambda: "first" in office.bodies() and office.bodies().count("poison") == 2)
+
+    await office.until(lambda: office.dispatcher.breaker(1) == "closed")
+    await office.push("second", device_id="dev-b")
+    await office.settled(1)
+
+    assert office.bodies()[-1] == "second"
+    [waiting] = await office.log(standing=Standing.WAITING)
+    assert waiting.due_at_ms == START_MS + 35_000
+
+
 async def test_an_outage_spends_nothing_of_a_messages_own_budget(office: Office) -> None:
     await office.subscribe()
     await office.dispatcher.start()
@@ -631,37 +733,324 @@ async def test_an_outage_spends_nothing_of_a_messages_own_budget(office: Office)
 
     (await office.posted(6)).answer(NO)
 
-    await office.recorded(due_at_ms=office.clock.now_ms() + 5000)  # its first refusal
+    await office.recorded(due_at_ms=office.clock.now_ms() + 30_000)
     assert office.store.reading.deliveries_waiting() == 1
 
 
-async def test_an_unreachable_endpoint_costs_nothing_until_the_horizon(office: Office) -> None:
+async def test_what_waits_for_an_endpoint_dies_when_its_rests_add_up_to_the_horizon(office: Office) -> None:
     office.callback.script = lambda _: DOWN
     await office.subscribe()
+    await office.push("news", "behind", hint=False)
+    await office.push("of another device", device_id="dev-2", hint=False)
     await office.dispatcher.start()
-    await office.push("news", "behind")
-    await office.recorded(due_at_ms=START_MS + 5000)
+    await office.until(lambda: office.dispatcher.breaker(1) == "open")
 
     while office.clock.now_ms() < START_MS + 3_570_000:
         before = len(office.posts)
         office.clock.advance(30_000)
         await office.at_least(before + 1)
-        await office.recorded(due_at_ms=office.clock.now_ms() + 30_000)
-    assert office.store.reading.deliveries_waiting() == 2
+        await office.until(lambda: office.dispatcher.breaker(1) == "open")
+    await office.rounds()
+    assert office.store.reading.deliveries_waiting() == 3
+    await office.push("young")
 
     office.clock.advance(30_000)
+    await office.settled(1)
+    dead = await office.log(standing=Standing.DEAD)
+    assert {(one.reason, one.sequence) for one in dead} == {
+        (DeadReason.UNREACHABLE, 1),
+        (DeadReason.UNREACHABLE, 2),
+    }
+    assert office.dispatcher.counts.dead["all", "unreachable"] == 3
+    office.callback.script = lambda _: OK
+    office.clock.advance(30_000)
     await office.settled()
-    assert office.bodies()[-2:] == ["news", "behind"]  # each was tried once more, then given up
+    assert office.bodies()[-1] == "young"
+    assert office.posts[-1].headers["fleetbell-skipped"] == "2"
 
 
-async def test_an_endpoint_that_is_gone_ends_the_message_at_once(office: Office) -> None:
+async def test_our_own_outage_spends_no_budget(office: Office) -> None:
+    """The platform was down for a year while its endpoint was: the message is as young as before."""
+    office.callback.script = lambda _: DOWN
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.push("news")
+    await office.recorded(due_at_ms=START_MS + 5000)
+    await office.dispatcher.stop(wait_s=1)
+    office.clock.advance(365 * 86_400_000)
+
+    await office.new_dispatcher().start()
+
+    await office.at_least(2)
+    await office.until(lambda: office.store.reading.endpoints()[0].health.failures == 2)
+    assert office.store.reading.deliveries_waiting() == 1
+    assert office.store.reading.endpoints()[0].health.spent_ms < 60_000
+
+
+async def test_a_breaker_stays_open_over_a_restart(office: Office) -> None:
+    office.callback.script = lambda _: DOWN
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.push("news")
+    await office.recorded(due_at_ms=START_MS + 5000)
+    for _ in range(9):
+        await office.dispatcher.stop(wait_s=1)
+        await office.new_dispatcher().start()
+        await office.rounds(1)
+
+    assert len(office.posts) == 1
+    assert office.dispatcher.breaker(1) == "open"
+    office.clock.advance(5000)
+    await office.at_least(2)
+
+
+async def test_an_endpoint_that_is_gone_loses_its_subscriptions_and_says_why(office: Office) -> None:
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.push("news", "behind")
+    await office.push("of another device", device_id="dev-2")
+    await office.at_least(2)
+
+    office.posts[0].answer(Gone("moved away"))
+    await office.settled()
+
+    assert {one.reason for one in await office.log(standing=Standing.DEAD)} == {DeadReason.ENDPOINT_GONE}
+    assert office.store.reading.subscriptions("app-1", Page()).total == 0
+    assert office.store.reading.endpoints()[0].gone_at_ms == START_MS
+    office.posts[1].answer(OK)  # was under way: it changes nothing, and is in the log all the same
+    await office.until(lambda: any(office.store.reading.attempts_of(number) for number in (3,)))
+    await office.push("nobody wants it")
+    assert len(office.posts) == 2
+
+    await office.store.write(lambda tx: tx.add_subscription(a_subscription()))
+    office.dispatcher.endpoint_changed(1)
+    await office.push("wanted again")
+    assert (await office.posted(3)).body == "wanted again"
+
+
+# -- the operator's hand
+
+
+async def test_a_paused_endpoint_gets_nothing_until_it_may_go_on(office: Office) -> None:
+    office.callback.script = lambda _: OK
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.store.write(lambda tx: tx.set_paused(1, START_MS))
+    office.dispatcher.endpoint_changed(1)
+    for number in range(3):
+        await office.push(f"news {number}", device_id=f"dev-{number}")
+    office.clock.advance(10**9)
+    await office.rounds()
+    assert office.posts == []
+
+    await office.store.write(lambda tx: tx.set_paused(1, None))
+    office.dispatcher.endpoint_changed(1)
+
+    await office.settled()
+    assert [one.attempts for one in await office.log()] == [1, 1, 1]
+
+
+async def test_heads_that_were_held_when_the_pause_came_go_back_without_an_attempt(office: Office) -> None:
+    await office.subscribe()
+    await office.dispatcher.start()
+    for number in range(9):  # four are under way, the others wait in memory
+        await office.push(f"news {number}", device_id=f"dev-{number}")
+    await office.at_least(4)
+
+    await office.store.write(lambda tx: tx.set_paused(1, START_MS))
+    office.dispatcher.endpoint_changed(1)
+
+    await office.until(lambda: office.store.reading.next_due_ms(1) == START_MS)
+    assert [one.attempts for one in await office.log()] == [0, 0, 0, 0, 0, 1, 1, 1, 1]
+
+
+async def test_a_rate_is_kept(office: Office) -> None:
+    office.callback.script = lambda _: OK
+    await office.subscribe()
+    await office.store.write(lambda tx: tx.set_rate(1, 2.0))
+    await office.dispatcher.start()
+    for number in range(5):
+        await office.push(f"news {number}", device_id=f"dev-{number}")
+
+    seen = []
+    for _ in range(5):
+        await office.rounds(1)
+        seen.append(len(office.posts))
+        office.clock.advance(500)
+
+    assert seen == [1, 2, 3, 4, 5]
+
+
+# -- the budget of all
+
+
+async def test_endpoints_that_never_answer_leave_the_others_their_share(office: Office) -> None:
+    sending = Sending(at_once_most=8, window_first=8, poll_s=0.005, outage_s=0.005)
+    office.callback.script = lambda push: OK if "good" in push.url else None
+    bad = [f"https://bad.example:1/{number}" for number in range(4)]
+    good = "https://good.example:1/"
+    await office.subscribe(*bad, good)
+    await office.new_dispatcher(sending).start()
+    for number in range(20):
+        await office.push(f"news {number}", device_id=f"dev-{number}")
+
+    await office.until(lambda: len(office.bodies(good)) == 20)
+
+    held = [len(office.bodies(url)) for url in bad]
+    assert sum(held) < 8
+    assert max(held) <= 4
+
+
+async def test_turns_are_fair_when_the_budget_is_spent(office: Office) -> None:
+    """One answer, one post, by turns: an endpoint with much to say does not crowd out one with little."""
+    sending = Sending(at_once_most=2, window_first=8, poll_s=0.005, outage_s=0.005)
+    urls = [f"https://r.example:1/{number}" for number in range(3)]
+    await office.subscribe(*urls)
+    await office.new_dispatcher(sending).start()
+    for number in range(6):
+        await office.push(f"news {number}", device_id=f"dev-{number}")
+    for number in range(12):
+        await office.at_least(number + 1)
+        office.posts[number].answer(OK)
+
+    first = [post.push.url for post in office.posts[:12]]
+    assert all(first.count(url) >= 3 for url in urls)
+
+
+# -- after an outage
+
+
+async def test_after_an_outage_only_the_newest_state_is_sent_where_that_was_asked_for(office: Office) -> None:
+    office.callback.script = lambda _: DOWN
+    await office.subscribe()
+    await office.store.write(lambda tx: tx.set_coalesce(a_subscription().subscription_id, True))
+    await office.dispatcher.start()
+    await office.push("downloading", "downloaded", "updating", "idle", device_id="dev-1")
+    await office.push("downloading", device_id="dev-2")
+    await office.until(lambda: office.dispatcher.breaker(1) == "open")
+    await office.rounds()
+    office.callback.script = lambda _: OK
+    office.posts.clear()
+    office.clock.advance(5000)
+
+    await office.settled()
+
+    sent = [post.body for post in office.posts]
+    assert sent.count("idle") == 1
+    assert sent.count("downloaded") == 0
+    superseded = await office.log(standing=Standing.SUPERSEDED)
+    assert {one.sequence for one in superseded} >= {2, 3}
+    assert office.dispatcher.counts.superseded == len(superseded)
+
+
+async def test_without_being_asked_every_state_is_sent_after_an_outage(office: Office) -> None:
+    office.callback.script = lambda _: DOWN
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.push("downloading", "downloaded", "updating", "idle")
+    await office.recorded(due_at_ms=START_MS + 5000)
+    office.callback.script = lambda _: OK
+    office.clock.advance(5000)
+
+    await office.settled()
+
+    assert office.bodies() == ["downloading", "downloading", "downloaded", "updating", "idle"]
+
+
+# -- the log
+
+
+async def test_every_attempt_is_in_the_log(office: Office) -> None:
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.push("news")
+    first = await office.posted(1)
+    office.clock.advance(70)
+    failed = Unreachable("the endpoint answered 503", status=503, text="busy")
+    first.answered(failed, Trace("192.0.2.7:443", 70))
+    await office.recorded(due_at_ms=START_MS + 5070)
+    office.clock.advance(5000)
+    (await office.posted(2)).answered(Accepted(202, "thanks"), Trace("192.0.2.7:443", 3))
+    await office.settled()
+
+    assert office.store.reading.attempts_of(1) == (
+        (1, Tried(START_MS, 70, "192.0.2.7:443", 503, "status", "busy")),
+        (2, Tried(START_MS + 5070, 3, "192.0.2.7:443", 202, None, "thanks")),
+    )
+    counts = office.dispatcher.counts
+    assert counts.delivered == {STATE_CHANGE: 1}
+    assert counts.repeats == {STATE_CHANGE: 1}
+    assert counts.failed == {(STATE_CHANGE, "status"): 1}
+    assert counts.accepted == {STATE_CHANGE: 1}
+    assert counts.until_delivered.sum_s == pytest.approx(5.07)
+
+
+async def test_the_end_of_a_certificate_is_kept(office: Office) -> None:
     await office.subscribe()
     await office.dispatcher.start()
     await office.push("news")
 
-    (await office.posted(1)).answer(Gone("moved away"))
+    (await office.posted(1)).answered(OK, Trace(certificate_ends_ms=START_MS + 99))
 
     await office.settled()
+    assert office.store.reading.endpoints()[0].certificate_ends_ms == START_MS + 99
+
+
+async def test_what_is_sent_again_has_its_old_id_and_place_and_says_so(office: Office) -> None:
+    office.callback.script = lambda _: OK
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.push("one", "two")
+    await office.settled()
+    first = dict(office.posts[1].headers)
+    _, over = await office.store.write(lambda tx: tx.replay([2], at_ms=START_MS))
+    office.dispatcher.handed(over)
+    await office.push("three")
+    await office.settled()
+
+    [again] = [post for post in office.posts if "fleetbell-replay" in post.headers]
+    assert again.body == "two"
+    assert again.headers["webhook-id"] == first["webhook-id"]
+    assert again.headers["fleetbell-sequence"] == "2"
+    assert again.headers["fleetbell-attempt"] == "1"
+    [three] = [post for post in office.posts if post.body == "three"]
+    assert (three.headers["fleetbell-sequence"], three.headers.get("fleetbell-skipped")) == ("3", None)
+
+
+# -- clocks
+
+
+async def test_when_the_clock_is_put_back_nothing_waits_for_the_time_that_was(office: Office) -> None:
+    office.callback.script = lambda _: DOWN
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.push("news")
+    await office.recorded(due_at_ms=START_MS + 5000)
+    office.clock.advance(-3_600_000)
+    office.callback.script = lambda _: OK
+
+    await office.settled()
+
+    assert int(office.posts[-1].headers["webhook-timestamp"]) == (START_MS - 3_600_000) // 1000
+
+
+async def test_a_clock_that_jumps_ahead_kills_nothing(office: Office) -> None:
+    office.callback.script = lambda _: DOWN
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.push("news")
+    await office.recorded(due_at_ms=START_MS + 5000)
+
+    for jump_ms in (10 * 365 * 86_400_000, -10 * 365 * 86_400_000, 365 * 86_400_000):
+        before = len(office.posts)
+        office.clock.advance(jump_ms)
+        await office.at_least(before + 1)
+        await office.until(lambda: office.dispatcher.breaker(1) == "open")
+    office.clock.advance(60_000)
+    office.callback.script = lambda _: OK
+    await office.settled()
+
+    assert await office.log(standing=Standing.DEAD) == ()
 
 
 # -- faults of our own

@@ -32,9 +32,10 @@ from fleetbell.services import Services
 from fleetbell.services.access import Access
 from fleetbell.services.application import Applications
 from fleetbell.services.device import Devices
-from fleetbell.services.dispatch import Dispatcher, Sending
+from fleetbell.services.dispatch import Dispatcher
 from fleetbell.services.group import Groups
 from fleetbell.services.offer import SAME_VERSIONS, Errands, TaskRules
+from fleetbell.services.outlet import Sending
 from fleetbell.services.package import Packages
 from fleetbell.services.progress import Progress
 from fleetbell.services.readiness import Readiness
@@ -235,7 +236,10 @@ def _dispatcher(
         callback,
         clock,
         sending=Sending(
-            window_first=wanted.window_first, window_most=wanted.window_most, poll_s=wanted.poll_s
+            window_first=wanted.window_first,
+            window_most=wanted.window_most,
+            at_once_most=wanted.at_once_most,
+            poll_s=wanted.poll_s,
         ),
         schedule=Schedule(
             unreachable_s=wanted.unreachable_s,

@@ -23,6 +23,7 @@ NOTIFY_TYPES = (
     "fwUpgradeStateChangeNotify",
     "fwUpgradeResultNotify",
 )
+STATE_TYPES = ("swUpgradeStateChangeNotify", "fwUpgradeStateChangeNotify")
 
 
 class _Body(msgspec.Struct, frozen=True, gc=False, rename="camel"):

@@ -75,12 +75,4 @@ class Subscription:
     notify_type: str
     callback_url: str
     created_at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One callback URL of one application, as the stores number it."""
-
-    endpoint_id: int
-    application_id: str
-    url: str
+    coalesce: bool = False  # after an outage only the newest state of a sub task is sent

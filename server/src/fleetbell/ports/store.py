@@ -10,6 +10,7 @@ Methods on the hot path take lists, because batches are what makes them fast.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
@@ -17,13 +18,14 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from fleetbell.domain.application import Application, CallbackCa, ClientCertificate, Token
-from fleetbell.domain.delivery import Head, Settlement
+from fleetbell.domain.delivery import DeadReason, Delivery, Head, Settlement, Standing, Tried
 from fleetbell.domain.device import Device, Product
+from fleetbell.domain.endpoint import Endpoint, Health
 from fleetbell.domain.group import Group
 from fleetbell.domain.notification import Notification
 from fleetbell.domain.package import Package
 from fleetbell.domain.signing_key import SigningKey
-from fleetbell.domain.subscription import Endpoint, Subscription
+from fleetbell.domain.subscription import Subscription
 from fleetbell.domain.subtask import Attempt, Ended, SubTask, SubTaskStatus, UpgradeKind
 from fleetbell.domain.task import Course, Tally, TaskStatus, UpgradeTask
 from fleetbell.domain.token import ApiToken
@@ -85,11 +87,47 @@ class HandOver:
     """What a write left for the sender.
 
     ``heads`` are claimed for this process and go to it in memory; ``left`` names the endpoints at which
-    heads became due that nobody claimed.
+    heads became due that nobody claimed. ``made`` counts the new deliveries by notify type.
     """
 
     heads: list[Head] = field(default_factory=list)
     left: set[int] = field(default_factory=set)
+    made: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one part of a sweep did: how many rows, and after which number to go on (None: it is done)."""
+
+    count: int
+    next: int | None
+    hand_over: HandOver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryFilter:
+    """Which deliveries: those that fit everything that is not None."""
+
+    application_id: str | None = None
+    endpoint_id: int | None = None
+    device_id: str | None = None
+    operation_id: str | None = None
+    sub_operation_id: str | None = None
+    standing: Standing | None = None
+    from_ms: int | None = None  # made at this time or later
+    before_ms: int | None = None  # made before this time
+    sent_again: bool | None = None  # whether somebody had it sent again
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Deliveries, the newest first, and where to go on: None when there are no more, else for ``before_id``.
+
+    There may be fewer than were asked for, and more to come: one look reads a bounded number of rows.
+    """
+
+    rows: tuple[Delivery, ...]
+    next: int | None
 
 
 Take = Callable[[int], bool]
@@ -212,13 +250,59 @@ class Reading(Protocol):
     ) -> Listed[Subscription]: ...
 
     def endpoint(self, endpoint_id: int) -> Endpoint | None: ...
-    def endpoints(self) -> tuple[Endpoint, ...]: ...
-    def next_due_ms(self, endpoint_id: int) -> int | None:
-        """When the earliest unclaimed head of this endpoint is due; None when there is none."""
+    def endpoints(self, application_id: str | None = None) -> tuple[Endpoint, ...]:
+        """Of one application, or of all."""
+        ...
+
+    def waiting_at(self, endpoint_id: int) -> int:
+        """How many deliveries to this endpoint have not ended."""
         ...
 
     def deliveries_waiting(self) -> int:
         """How many deliveries have not ended."""
+        ...
+
+    def oldest_waiting_ms(self, endpoint_id: int) -> int | None:
+        """When the notification was made that has waited longest for this endpoint.
+
+        Reads every lane of the endpoint: for :meth:`Store.look_up`.
+        """
+        ...
+
+    def next_due_ms(self, endpoint_id: int) -> int | None:
+        """When the earliest unclaimed head of this endpoint is due; None when there is none."""
+        ...
+
+    def coalesces(self, endpoint_id: int) -> bool:
+        """Whether one of its subscriptions asks for the newest state only, after an outage."""
+        ...
+
+    def newest_notification_id(self) -> int:
+        """The last one that was made; 0 before the first."""
+        ...
+
+    def delivery(self, delivery_id: int) -> Delivery | None: ...
+    def deliveries_of(self, notification_id: int) -> tuple[Delivery, ...]:
+        """To every endpoint, and every time it was sent again."""
+        ...
+
+    def body(self, notification_id: int) -> str | None:
+        """The very characters that are sent."""
+        ...
+
+    def attempts_of(self, delivery_id: int) -> tuple[tuple[int, Tried], ...]:
+        """Its attempts by number. A number that is missing was never told to have ended: the platform
+        stopped while it was under way.
+        """
+        ...
+
+    def deliveries(
+        self, wanted: DeliveryFilter, *, before_id: int | None, most: int, look_at_most: int
+    ) -> Found:
+        """Deliveries with a number below ``before_id`` (None: from the newest on). For :meth:`Store.look_up`.
+
+        Those of one device are found at once; elsewhere one look reads up to ``look_at_most`` rows.
+        """
         ...
 
 
@@ -392,7 +476,56 @@ class Transaction(Reading, Protocol):
         ...
 
     def add_subscription(self, subscription: Subscription) -> bool:
-        """False, and nothing changed, when the same (application, type, URL) is there already."""
+        """False, and nothing changed, when the same (application, type, URL) is there already.
+
+        An endpoint that was gone is back.
+        """
+        ...
+
+    def set_coalesce(self, subscription_id: str, coalesce: bool) -> None:
+        """Whether older states are left out after an outage."""
+        ...
+
+    def save_health(self, endpoint_id: int, health: Health) -> None: ...
+    def save_certificate_end(self, endpoint_id: int, certificate_ends_ms: int) -> None: ...
+    def set_paused(self, endpoint_id: int, paused_at_ms: int | None) -> None: ...
+    def set_rate(self, endpoint_id: int, rate_per_s: float | None) -> None: ...
+    def close_endpoint(self, endpoint_id: int, *, at_ms: int) -> HandOver:
+        """It is gone: its subscriptions end, and what waits for it is dead (endpoint gone)."""
+        ...
+
+    def expire(
+        self,
+        endpoint_id: int,
+        *,
+        through_id: int,
+        reason: DeadReason,
+        after_lane: int,
+        most: int,
+        at_ms: int,
+    ) -> Swept:
+        """Let die what waits, unclaimed, of the notifications up to ``through_id`` in the next ``most`` lanes
+        of an endpoint.
+        """
+        ...
+
+    def coalesce(self, endpoint_id: int, *, after_lane: int, most: int, at_ms: int) -> Swept:
+        """Let newer states supersede older ones of the same sub task, in the next ``most`` lanes of an
+        endpoint, where their subscription asks for it and nobody is sending them.
+        """
+        ...
+
+    def replay(self, delivery_ids: Sequence[int], *, at_ms: int) -> tuple[int, HandOver]:
+        """Send deliveries that have ended again, each in the replay lane of its device; how many that are.
+
+        What still waits is passed over, and what went to an endpoint that has no subscription now.
+        """
+        ...
+
+    def prune(self, *, before_ms: int, after_id: int, most: int) -> Swept:
+        """Of the next ``most`` deliveries, remove those that ended before then as delivered, superseded or
+        cancelled, with their attempts, and notifications of which no delivery is left.
+        """
         ...
 
     def delete_subscriptions(self, subscriptions: Sequence[Subscription], *, at_ms: int) -> HandOver:
@@ -420,7 +553,14 @@ class Transaction(Reading, Protocol):
         """Record verdicts; where a delivery ended, the next of its lane becomes the head, claimed when
         ``take`` says yes.
 
-        A settlement whose claim is no longer good changes nothing.
+        A settlement whose claim is no longer good changes nothing; what was posted is in the attempt log all
+        the same.
+        """
+        ...
+
+    def hasten(self, *, later_than_ms: int, at_ms: int) -> int:
+        """Make every unclaimed head that is due later than that due at ``at_ms``; how many. For a clock that
+        went back.
         """
         ...
 
@@ -451,6 +591,10 @@ class Store(Protocol):
             Busy: too many works are waiting; this one was not begun.
             StorageFull: the disk is full; nothing was kept.
         """
+        ...
+
+    async def look_up(self, question: Callable[[Reading], T]) -> T:
+        """Ask what takes longer than a moment, of the committed state and beside the event loop."""
         ...
 
     async def close(self) -> None:

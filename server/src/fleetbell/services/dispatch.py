@@ -2,17 +2,16 @@
 
 The rows are the truth; this room only ever holds claimed heads. Most heads come in memory, claimed in the
 very transaction that made them; those that fell due without a sender, or wait for a retry, are claimed here.
-Each endpoint has a window of posts under way that grows with success and shrinks with failure, and it rests
-when it fails.
+What one endpoint may send, and when it rests, is in :mod:`fleetbell.services.outlet`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -20,53 +19,30 @@ from fleetbell.clock import Clock
 from fleetbell.domain.delivery import (
     DELIVERED,
     Accepted,
-    Again,
     Answer,
     Dead,
     DeadReason,
+    Gone,
     Head,
+    Refused,
+    Returned,
     Schedule,
     Settlement,
+    Tried,
     Unreachable,
     verdict,
 )
 from fleetbell.errors import Busy, StorageFull
-from fleetbell.ports.callback import Callback, Push
-from fleetbell.ports.store import HandOver, Store
+from fleetbell.ports.callback import Callback, Push, Trace
+from fleetbell.ports.store import HandOver, Store, Swept, Transaction
+from fleetbell.services.counts import Counts
+from fleetbell.services.outlet import Outlet, Sending, reason_of
 from fleetbell.services.signing import Signers
 from fleetbell_sdk.signature import Sign
 
 _log = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sending:
-    """How push messages leave."""
-
-    window_first: int = 4  # posts under way to one endpoint, to begin with
-    window_most: int = 64
-    held_per_slot: int = 16  # heads that one endpoint may hold in memory, for each slot of its window
-    settle_most: int = 256  # answers recorded in one transaction
-    poll_s: float = 1.0  # the longest that a lost hint can delay a push
-    outage_s: float = 1.0  # how long to wait before what could not be written is tried again
-
-
-@dataclass(slots=True)
-class _Endpoint:
-    """One endpoint as the sender sees it. Only the event loop changes it."""
-
-    endpoint_id: int
-    application_id: str
-    url: str
-    window: float
-    ready: deque[Head] = field(default_factory=deque)
-    under_way: int = 0
-    held: int = 0  # ready, under way, or answered and not settled yet
-    due_at_ms: int | None = 0  # when the next unclaimed head is due, as far as is known; 0: look
-    failures: int = 0  # in a row
-    rests_until_ms: int = 0
-    asked_until_ms: int = 0  # the end of the rest that it asked for itself (Retry-After)
-    good_at_ms: int = -1  # when the last success came
+_BACK_MS = 1000  # a clock that goes back by more than this was put right
 
 
 class Dispatcher:
@@ -83,6 +59,7 @@ class Dispatcher:
         signers: Signers | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
+        self.counts = Counts()
         self._store = store
         self._callback = callback
         self._clock = clock
@@ -90,56 +67,87 @@ class Dispatcher:
         self._schedule = schedule or Schedule()
         self._signers = signers or Signers(store)
         self._draw = draw
-        self._endpoints: dict[int, _Endpoint] = {}
+        self._outlets: dict[int, Outlet] = {}
+        self._under_way = 0
+        self._busy: set[int] = set()  # endpoints with posts under way, or heads that could be posted
+        self._turns: dict[int, Outlet] = {}  # those that wait for the budget of all, the longest first
         self._answered: list[Settlement] = []
+        self._changes: dict[tuple[str, int], Callable[[Transaction], None]] = {}  # of endpoints, to be kept
+        self._gone: set[int] = set()
         self._settling: asyncio.Task[None] | None = None
         self._claiming: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
         self._idle = asyncio.Event()
+        self._latest_ms = 0
         self._message_prefix = f"msg-{store.instance}-"
 
     # -- what others call
-
-    def take(self, endpoint_id: int) -> bool:
-        """Whether one more head of this endpoint has room here. Called on the writer's thread: it only reads.
-
-        Several works may ask before the first one's heads arrive, so the bound is soft by a batch or two.
-        """
-        endpoint = self._endpoints.get(endpoint_id)
-        return endpoint is not None and self._claiming is not None and self._room(endpoint) > 0
-
-    def handed(self, hand_over: HandOver) -> None:
-        """Take over what a commit left: send the heads, look after the endpoints.
-
-        Heads that arrive after :meth:`stop` are left: they are claimed anew after the next start.
-        """
-        if self._claiming is None:
-            return
-        now_ms = self._clock.now_ms()
-        touched = set()
-        for head in hand_over.heads:
-            endpoint = self._endpoints[head.endpoint_id]
-            endpoint.ready.append(head)
-            endpoint.held += 1
-            touched.add(head.endpoint_id)
-        for endpoint_id in touched:
-            self._pump(self._endpoints[endpoint_id], now_ms)
-        if hand_over.left:
-            for endpoint_id in hand_over.left:
-                if known := self._known(endpoint_id):
-                    known.due_at_ms = 0
-            self._bell.set()
 
     @property
     def running(self) -> bool:
         """Whether it claims and sends."""
         return self._claiming is not None and not self._claiming.done()
 
+    def take(self, endpoint_id: int) -> bool:
+        """Whether one more head of this endpoint has room here. Called on the writer's thread: it only reads.
+
+        Several works may ask before the first one's heads arrive, so the bound is soft by a batch or two.
+        """
+        outlet = self._outlets.get(endpoint_id)
+        return (
+            outlet is not None
+            and self._claiming is not None
+            and outlet.takes
+            and outlet.room(self._sending) > 0
+        )
+
+    def handed(self, hand_over: HandOver) -> None:
+        """Take over what a commit left: send the heads, look after the endpoints.
+
+        Heads that arrive after :meth:`stop` are left: they are claimed anew after the next start.
+        """
+        self.counts.accepted.update(hand_over.made)
+        if self._claiming is None:
+            return
+        now_ms = self._clock.now_ms()
+        touched = set()
+        for head in hand_over.heads:
+            outlet = self._outlets[head.endpoint_id]
+            outlet.ready.append(head)
+            outlet.held += 1
+            touched.add(head.endpoint_id)
+        self._busy |= touched
+        for endpoint_id in touched:
+            self._pump(self._outlets[endpoint_id], now_ms)
+        if hand_over.left:
+            for endpoint_id in hand_over.left:
+                if known := self._known(endpoint_id):
+                    known.due_at_ms = 0
+            self._bell.set()
+
+    def endpoint_changed(self, endpoint_id: int) -> None:
+        """An operator paused it, let it go on, or gave it another rate; or its subscriptions changed."""
+        row = self._store.reading.endpoint(endpoint_id)
+        outlet = self._known(endpoint_id)
+        if row is not None and outlet is not None:
+            outlet.endpoint = replace(row, health=outlet.endpoint.health)
+            outlet.due_at_ms = 0
+            self._give_back_untaken(outlet)
+            self._bell.set()
+
+    def breaker(self, endpoint_id: int) -> str:
+        """``closed``, ``open`` (it rests) or ``half-open`` (a probe is due or under way)."""
+        outlet = self._outlets.get(endpoint_id)
+        if outlet is None or not outlet.failing:
+            return "closed"
+        return "open" if self._clock.now_ms() < outlet.rests_until_ms else "half-open"
+
     async def start(self) -> None:
         """Begin to send. Whatever an earlier sender had claimed is due again."""
         await self._store.write(lambda tx: tx.release_claims())
         for endpoint in self._store.reading.endpoints():
             self._known(endpoint.endpoint_id)
+        self._latest_ms = self._clock.now_ms()
         self._claiming = asyncio.create_task(self._claim_forever())
 
     async def stop(self, *, wait_s: float) -> None:
@@ -148,10 +156,10 @@ class Dispatcher:
         if claiming is not None:
             claiming.cancel()
             await asyncio.gather(claiming, return_exceptions=True)
-        for endpoint in self._endpoints.values():
-            endpoint.held -= len(endpoint.ready)
-            endpoint.ready.clear()
-        if any(endpoint.held for endpoint in self._endpoints.values()):
+        for outlet in self._outlets.values():
+            outlet.held -= len(outlet.ready)
+            outlet.ready.clear()
+        if any(outlet.held for outlet in self._outlets.values()):
             self._idle.clear()
             try:
                 async with asyncio.timeout(wait_s):
@@ -164,40 +172,64 @@ class Dispatcher:
 
     # -- endpoints
 
-    def _known(self, endpoint_id: int) -> _Endpoint | None:
-        endpoint = self._endpoints.get(endpoint_id)
-        if endpoint is None and (row := self._store.reading.endpoint(endpoint_id)):
-            endpoint = _Endpoint(endpoint_id, row.application_id, row.url, self._sending.window_first)
-            self._endpoints[endpoint_id] = endpoint
-        return endpoint
+    def _known(self, endpoint_id: int) -> Outlet | None:
+        outlet = self._outlets.get(endpoint_id)
+        if outlet is None and (row := self._store.reading.endpoint(endpoint_id)):
+            outlet = Outlet(row, self._sending.window_first)
+            self._outlets[endpoint_id] = outlet
+            self._limit_rest(outlet)
+        return outlet
 
-    def _room(self, endpoint: _Endpoint) -> int:
-        return int(endpoint.window) * self._sending.held_per_slot - endpoint.held
+    def _limit_rest(self, outlet: Outlet) -> None:
+        """A rest that was noted by another clock must not last longer than any rest does."""
+        longest_ms = self._schedule.stretched_ms(max(self._schedule.unreachable_s), draw=1.0)
+        if outlet.endpoint.health.rests_until_ms > self._clock.now_ms() + longest_ms:
+            outlet.clock_went_back(self._clock.now_ms())
 
     # -- posting
 
-    def _pump(self, endpoint: _Endpoint, now_ms: int) -> None:
-        """Start as many posts as the window has free slots; one only, as a probe, after a failure."""
-        if now_ms < endpoint.rests_until_ms or self._claiming is None:
+    def _pump(self, outlet: Outlet, now_ms: int, *, most: int | None = None) -> None:
+        """Start as many posts (up to ``most``) as the endpoint and the budget of all allow."""
+        if not outlet.ready or self._claiming is None:
             return
-        if not endpoint.ready:
-            return
-        sign = self._signers.of(endpoint.application_id, at_ms=now_ms)
+        sign = self._signers.of(outlet.endpoint.application_id, at_ms=now_ms)
         if sign is None:  # the application was deleted, and its rows with it; nothing leaves unsigned
-            endpoint.held -= len(endpoint.ready)
-            endpoint.ready.clear()
+            self._let_go(outlet)
             return
-        window = 1 if endpoint.failures else int(endpoint.window)
-        while endpoint.ready and endpoint.under_way < window:
-            self._post(endpoint, endpoint.ready.popleft(), sign, now_ms)
+        started = 0
+        while outlet.ready and outlet.may_post(now_ms):
+            if started == most or not self._has_budget(outlet):
+                self._turns.setdefault(outlet.endpoint_id, outlet)
+                return
+            self._post(outlet, outlet.ready.popleft(), sign, now_ms)
+            started += 1
 
-    def _post(self, endpoint: _Endpoint, head: Head, sign: Sign, now_ms: int) -> None:
+    def _has_budget(self, outlet: Outlet) -> bool:
+        """One half of the slots is for whoever comes first; of the other half each endpoint with something to
+        send gets its share, so that endpoints that never answer cannot hold all slots.
+        """
+        most = self._sending.at_once_most
+        if self._under_way < most // 2:
+            return True
+        return self._under_way < most and outlet.under_way < max(1, most // 2 // max(1, len(self._busy)))
+
+    def _give_turns(self, now_ms: int) -> None:
+        """Let each that waits for the budget post once, the longest waiting first, while there are slots."""
+        for _ in range(len(self._turns)):
+            if self._under_way >= self._sending.at_once_most:
+                return
+            outlet = self._turns.pop(next(iter(self._turns)))
+            self._pump(outlet, now_ms, most=1)
+
+    def _post(self, outlet: Outlet, head: Head, sign: Sign, now_ms: int) -> None:
         body = head.body.encode()
         headers = self._headers(head, body, sign, now_ms // 1000)
-        endpoint.under_way += 1
+        outlet.posted(now_ms)
+        self._under_way += 1
+        goods = outlet.goods
         self._callback.post(
-            Push(endpoint.url, headers, body, endpoint.application_id),
-            lambda answer, _trace: self._take_answer(endpoint, head, answer, now_ms),
+            Push(outlet.endpoint.url, headers, body, outlet.endpoint.application_id),
+            lambda answer, trace: self._take_answer(outlet, head, answer, trace, now_ms, goods),
         )
 
     def _headers(self, head: Head, body: bytes, sign: Sign, at_s: int) -> tuple[str, ...]:
@@ -207,72 +239,145 @@ class Dispatcher:
             f"webhook-id: {message_id}",
             f"webhook-timestamp: {at_s}",
             f"webhook-signature: {sign(message_id, at_s, body)}",
-            f"fleetbell-sequence: {head.sequence}",
+            f"fleetbell-sequence: {head.replay_of or head.sequence}",
             f"fleetbell-attempt: {head.attempt}",
         )
+        if head.replay_of:
+            return (*headers, "fleetbell-replay: 1")
         return (*headers, f"fleetbell-skipped: {head.skipped}") if head.skipped else headers
 
-    def _take_answer(self, endpoint: _Endpoint, head: Head, answer: Answer, started_ms: int) -> None:
+    def _take_answer(
+        self, outlet: Outlet, head: Head, answer: Answer, trace: Trace, started_ms: int, goods: int
+    ) -> None:
+        """``goods``: how many successes there had been when this post began."""
         now_ms = self._clock.now_ms()
-        endpoint.under_way -= 1
+        outlet.under_way -= 1
+        self._under_way -= 1
+        self._note_certificate(outlet, trace)
+        if head.attempt > 1:
+            self.counts.repeats[head.notify_type] += 1
         if isinstance(answer, Accepted):
-            self._note_success(endpoint, now_ms)
-            endpoint.window = min(self._sending.window_most, endpoint.window + 1)
-            self._answered.append(Settlement(head, DELIVERED))
+            if outlet.succeeded(now_ms, self._sending):
+                self._keep_health(outlet)
+                self._bell.set()
+                _log.info("endpoint is back", endpoint=outlet.endpoint.url)
+            tried = Tried(started_ms, trace.took_ms, trace.address, answer.status, None, answer.text)
+            self._answered.append(Settlement(head, DELIVERED, tried))
+            self.counts.delivered[head.notify_type] += 1
+            self.counts.until_delivered.observe(max(0, now_ms - head.made_at_ms) / 1000)
         else:
-            self._take_failure(endpoint, head, answer, started_ms, now_ms)
-        if self._settling is None:
-            self._settling = asyncio.create_task(self._settle_all())
-        self._pump(endpoint, now_ms)
-
-    def _note_success(self, endpoint: _Endpoint, now_ms: int) -> None:
-        """Remember that it works. If it was failing it is back: its rest ends, unless it asked for one
-        itself, and what waits for it may be claimed again.
-        """
-        endpoint.good_at_ms = now_ms
-        if endpoint.failures:
-            endpoint.failures = 0
-            endpoint.rests_until_ms = endpoint.asked_until_ms
-            endpoint.due_at_ms = 0
-            self._bell.set()
+            self._take_failure(outlet, head, answer, trace, started_ms, now_ms, blamed=outlet.goods == goods)
+        self._begin_settling()
+        if not outlet.under_way and not outlet.ready:
+            self._busy.discard(outlet.endpoint_id)
+        if self._turns:
+            self._turns.setdefault(outlet.endpoint_id, outlet)
+            self._give_turns(now_ms)
+        else:
+            self._pump(outlet, now_ms)
 
     def _take_failure(
-        self, endpoint: _Endpoint, head: Head, answer: Answer, started_ms: int, now_ms: int
+        self,
+        outlet: Outlet,
+        head: Head,
+        answer: Refused | Unreachable | Gone,
+        trace: Trace,
+        started_ms: int,
+        now_ms: int,
+        *,
+        blamed: bool,
     ) -> None:
         """Record why, and let the endpoint rest when it is the endpoint that fails, or asks for it.
 
-        It fails when nothing has succeeded there since this post began; otherwise only this lane waits.
+        It is blamed when nothing has succeeded there since this post began, unless this very message has
+        failed before while others succeeded; otherwise only this lane waits.
         """
-        failures = 1
+        alone, draw = outlet.fails_alone(head), self._draw()
+        if isinstance(answer, Gone):
+            self._gone.add(outlet.endpoint_id)
+        elif blamed and not alone:
+            self._blame(outlet, answer, now_ms, draw)
         if isinstance(answer, Unreachable):
-            endpoint.window = max(1.0, endpoint.window / 2)
-            if endpoint.good_at_ms < started_ms:
-                if now_ms >= endpoint.rests_until_ms:
-                    endpoint.failures += 1
-                failures = max(1, endpoint.failures)
-        settled = verdict(
-            answer, head, failures=failures, at_ms=now_ms, schedule=self._schedule, draw=self._draw()
-        )
-        if isinstance(answer, Unreachable):
+            outlet.window = max(1.0, outlet.window / 2)
             if answer.retry_after_s:
-                asked_until_ms = now_ms + round(answer.retry_after_s * 1000)
-                endpoint.asked_until_ms = max(endpoint.asked_until_ms, asked_until_ms)
-            if endpoint.failures and isinstance(settled, Again):
-                endpoint.rests_until_ms = max(endpoint.rests_until_ms, settled.due_at_ms)
-            endpoint.rests_until_ms = max(endpoint.rests_until_ms, endpoint.asked_until_ms)
-        self._answered.append(Settlement(head, settled))
+                asked_ms = now_ms + round(answer.retry_after_s * 1000)
+                outlet.asked_until_ms = max(outlet.asked_until_ms, asked_ms)
+        settled = verdict(
+            answer,
+            head,
+            alone=alone,
+            failures=max(1, outlet.endpoint.health.failures),
+            at_ms=now_ms,
+            schedule=self._schedule,
+            draw=draw,
+        )
+        trouble, status, text = _in_the_log(answer)
+        tried = Tried(started_ms, trace.took_ms, trace.address, status, trouble, text)
+        self._answered.append(Settlement(head, settled, tried))
+        self.counts.failed[head.notify_type, trouble] += 1
         dead = settled.reason if isinstance(settled, Dead) else None
-        level = _log.warning if dead not in (None, DeadReason.CANCELLED) else _log.info
+        if dead is not None:
+            self.counts.dead[head.notify_type, dead] += 1
+        level = _log.info if dead is None else _log.warning
         level(
             "push not delivered",
-            endpoint=endpoint.url,
+            endpoint=outlet.endpoint.url,
             webhook_id=f"{self._message_prefix}{head.notification_id}",
             attempt=head.attempt,
-            answer=repr(answer),
+            status=status,
+            trouble=trouble,
+            reason=reason_of(answer),
             dead=dead,
         )
 
+    def _blame(self, outlet: Outlet, answer: Refused | Unreachable, now_ms: int, draw: float) -> None:
+        """It is the endpoint that fails: it rests, and gives back what it holds."""
+        former = outlet.endpoint.health
+        outlet.failed(
+            answer,
+            now_ms=now_ms,
+            newest_id=self._store.reading.newest_notification_id(),
+            schedule=self._schedule,
+            draw=draw,
+        )
+        health = outlet.endpoint.health
+        if health == former:
+            return
+        self._keep_health(outlet)
+        if not former.failing:
+            _log.warning("endpoint fails", endpoint=outlet.endpoint.url, reason=health.reason)
+        self._give_back_untaken(outlet)
+
+    def _give_back_untaken(self, outlet: Outlet) -> None:
+        """What it holds and may not send goes back to its lanes, as if it had never been claimed."""
+        if outlet.ready and not outlet.takes:
+            now_ms = self._clock.now_ms()
+            self._answered += [Settlement(head, Returned(now_ms)) for head in outlet.ready]
+            outlet.ready.clear()
+            self._begin_settling()
+
+    def _let_go(self, outlet: Outlet) -> None:
+        """Forget what it holds: the rows are gone, or tell another story."""
+        outlet.held -= len(outlet.ready)
+        outlet.ready.clear()
+
+    def _keep_health(self, outlet: Outlet) -> None:
+        endpoint_id, health = outlet.endpoint_id, outlet.endpoint.health
+        self._changes["health", endpoint_id] = lambda tx: tx.save_health(endpoint_id, health)
+
+    def _note_certificate(self, outlet: Outlet, trace: Trace) -> None:
+        ends_ms, endpoint_id = trace.certificate_ends_ms, outlet.endpoint_id
+        if ends_ms is not None and ends_ms != outlet.endpoint.certificate_ends_ms:
+            outlet.endpoint = replace(outlet.endpoint, certificate_ends_ms=ends_ms)
+            self._changes["certificate", endpoint_id] = lambda tx: tx.save_certificate_end(
+                endpoint_id, ends_ms
+            )
+
     # -- settling
+
+    def _begin_settling(self) -> None:
+        if self._settling is None:
+            self._settling = asyncio.create_task(self._settle_all())
 
     async def _settle_all(self) -> None:
         """Record answers batch after batch; what cannot be written now is kept and tried again."""
@@ -283,24 +388,54 @@ class Dispatcher:
                 await self._settle(batch)
         finally:
             self._settling = None
-            if not any(endpoint.held for endpoint in self._endpoints.values()):
+            if not any(outlet.held for outlet in self._outlets.values()):
                 self._idle.set()
 
     async def _settle(self, batch: list[Settlement]) -> None:
         at_ms = self._clock.now_ms()
+        changes, self._changes = self._changes, {}
+        gone, self._gone = self._gone, set()
         hand_over: HandOver | None = None
         while hand_over is None:
             try:
-                hand_over = await self._store.write(lambda tx: tx.settle(batch, take=self.take, at_ms=at_ms))
+                hand_over = await self._store.write(
+                    lambda tx: self._record(tx, batch, list(changes.values()), gone, at_ms)
+                )
             except Exception as error:  # whatever it is: an answer that is let go would block its lane
                 _log_outage("answers cannot be recorded; trying again", error)
                 await asyncio.sleep(self._sending.outage_s)
+        for endpoint_id in gone:
+            self._let_go(self._outlets[endpoint_id])
+            self.endpoint_changed(endpoint_id)
+            url = self._outlets[endpoint_id].endpoint.url
+            _log.warning("endpoint is gone (410): its subscriptions have ended", endpoint=url)
         for settlement in batch:
-            endpoint = self._endpoints[settlement.head.endpoint_id]
-            endpoint.held -= 1
-            if endpoint.due_at_ms is not None and self._room(endpoint) > 0:
+            outlet = self._outlets[settlement.head.endpoint_id]
+            outlet.held -= 1
+            if outlet.wants_sweep or (outlet.due_at_ms is not None and outlet.room(self._sending) > 0):
                 self._bell.set()
         self.handed(hand_over)
+
+    def _record(
+        self,
+        tx: Transaction,
+        batch: Sequence[Settlement],
+        changes: Sequence[Callable[[Transaction], None]],
+        gone: set[int],
+        at_ms: int,
+    ) -> HandOver:
+        """Answers, and what they say of their endpoints, in one transaction."""
+        hand_over = tx.settle(batch, take=self._takes_unless(gone), at_ms=at_ms)
+        for change in changes:
+            change(tx)
+        for endpoint_id in gone:
+            hand_over.left |= tx.close_endpoint(endpoint_id, at_ms=at_ms).left
+        return hand_over
+
+    def _takes_unless(self, gone: set[int]) -> Callable[[int], bool]:
+        if not gone:
+            return self.take
+        return lambda endpoint_id: endpoint_id not in gone and self.take(endpoint_id)
 
     # -- claiming
 
@@ -311,6 +446,7 @@ class Dispatcher:
         while True:
             self._bell.clear()
             try:
+                await self._mind_the_clock()
                 wake_ms = await self._claim_all()
                 timeout_s = max(0.0, (wake_ms - self._clock.now_ms()) / 1000)
                 try:
@@ -322,39 +458,119 @@ class Dispatcher:
                 _log_outage("nothing can be claimed; trying again", error)
                 await asyncio.sleep(self._sending.outage_s)
 
+    async def _mind_the_clock(self) -> None:
+        """After the clock was put back, whatever waits for a time may go: nothing must wait for hours."""
+        now_ms = self._clock.now_ms()
+        if now_ms < self._latest_ms - _BACK_MS:
+            _log.warning(
+                "the clock went back; nothing waits for a time any more", by_ms=self._latest_ms - now_ms
+            )
+            self._signers.forget()
+            for outlet in self._outlets.values():
+                outlet.clock_went_back(now_ms)
+            await self._store.write(lambda tx: tx.hasten(later_than_ms=now_ms, at_ms=now_ms))
+        self._latest_ms = now_ms
+
     async def _claim_all(self) -> int:
         """One round over the endpoints; when the next one is due."""
         now_ms = self._clock.now_ms()
         wake_ms = now_ms + round(self._sending.poll_s * 1000)
-        for endpoint in list(self._endpoints.values()):
-            self._pump(endpoint, now_ms)
-            if endpoint.rests_until_ms > now_ms:
-                wake_ms = min(wake_ms, endpoint.rests_until_ms)
-            elif (due_ms := await self._claim(endpoint, now_ms)) is not None:
+        for outlet in list(self._outlets.values()):
+            if outlet.wants_sweep:
+                await self._sweep(outlet)
+            self._pump(outlet, now_ms)
+            if outlet.ready and outlet.free_at_ms > now_ms:
+                wake_ms = min(wake_ms, int(outlet.free_at_ms) + 1)
+            if outlet.rests_until_ms > now_ms:
+                wake_ms = min(wake_ms, outlet.rests_until_ms)
+            elif (due_ms := await self._claim(outlet, now_ms)) is not None:
                 wake_ms = min(wake_ms, max(due_ms, now_ms))
         return wake_ms
 
     def _look_again(self) -> None:
         """Forget what is known of due times: another process may have written."""
         for row in self._store.reading.endpoints():
-            if endpoint := self._known(row.endpoint_id):
-                endpoint.due_at_ms = 0
+            if outlet := self._known(row.endpoint_id):
+                outlet.endpoint = replace(row, health=outlet.endpoint.health)
+                outlet.due_at_ms = 0
 
-    async def _claim(self, endpoint: _Endpoint, now_ms: int) -> int | None:
+    async def _claim(self, outlet: Outlet, now_ms: int) -> int | None:
         """Claim as many due heads as have room; when to look again for this endpoint, if that is known."""
-        if endpoint.due_at_ms is None or endpoint.due_at_ms > now_ms:
-            return endpoint.due_at_ms
-        endpoint.due_at_ms = self._store.reading.next_due_ms(endpoint.endpoint_id)
-        room = self._room(endpoint)
-        if endpoint.due_at_ms is None or endpoint.due_at_ms > now_ms:
-            return endpoint.due_at_ms
-        if room <= 0:
+        if outlet.endpoint.paused_at_ms is not None or outlet.endpoint.gone_at_ms is not None:
+            return None
+        if outlet.recovered:
+            return None  # first what waited is looked through; settling rings the bell
+        if outlet.due_at_ms is None or outlet.due_at_ms > now_ms:
+            return outlet.due_at_ms
+        outlet.due_at_ms = self._store.reading.next_due_ms(outlet.endpoint_id)
+        room = outlet.room(self._sending)
+        if outlet.due_at_ms is None or outlet.due_at_ms > now_ms:
+            return outlet.due_at_ms
+        if room <= 0 or (outlet.failing and outlet.held):
             return None  # settling rings the bell
-        most = 1 if endpoint.failures else room
-        heads = await self._store.write(lambda tx: tx.claim(endpoint.endpoint_id, at_ms=now_ms, most=most))
+        most = 1 if outlet.failing else room
+        heads = await self._store.write(lambda tx: tx.claim(outlet.endpoint_id, at_ms=now_ms, most=most))
         self.handed(HandOver(heads=heads))
-        endpoint.due_at_ms = self._store.reading.next_due_ms(endpoint.endpoint_id)
-        return endpoint.due_at_ms if self._room(endpoint) > 0 and not endpoint.failures else None
+        outlet.due_at_ms = self._store.reading.next_due_ms(outlet.endpoint_id)
+        return outlet.due_at_ms if outlet.room(self._sending) > 0 and not outlet.failing else None
+
+    # -- sweeping
+
+    async def _sweep(self, outlet: Outlet) -> None:
+        """End what an outage has ended: what waited for too long, and states that newer ones replace."""
+        if outlet.overdue:
+            through_id, outlet.overdue = outlet.overdue, 0
+            reason = DeadReason.REFUSED if outlet.endpoint.health.refuses else DeadReason.UNREACHABLE
+            dead = await self._sweep_with(
+                outlet,
+                lambda tx, after: tx.expire(
+                    outlet.endpoint_id,
+                    through_id=through_id,
+                    reason=reason,
+                    after_lane=after,
+                    most=self._sending.sweep_most,
+                    at_ms=self._clock.now_ms(),
+                ),
+            )
+            self.counts.dead["all", reason] += dead
+            if dead:
+                url = outlet.endpoint.url
+                _log.warning("endpoint failed for too long: messages are dead", endpoint=url, dead=dead)
+        if outlet.recovered:
+            if self._store.reading.coalesces(outlet.endpoint_id):
+                self.counts.superseded += await self._sweep_with(
+                    outlet,
+                    lambda tx, after: tx.coalesce(
+                        outlet.endpoint_id,
+                        after_lane=after,
+                        most=self._sending.sweep_most,
+                        at_ms=self._clock.now_ms(),
+                    ),
+                )
+            outlet.recovered = False
+            outlet.due_at_ms = 0
+
+    async def _sweep_with(self, outlet: Outlet, part: Callable[..., Swept]) -> int:
+        """Part after part, each in a transaction of its own; how many it were."""
+        count, after = 0, 0
+        while True:
+            swept = await self._store.write(partial(part, after=after))
+            count += swept.count
+            if swept.next is None:
+                outlet.due_at_ms = 0
+                return count
+            after = swept.next
+
+
+def _in_the_log(answer: Refused | Unreachable | Gone) -> tuple[str, int | None, str]:
+    """Of a failure: its class, the status of the answer if there was one, and what to keep of it."""
+    match answer:
+        case Gone(text):
+            return "gone", 410, text
+        case Refused(status, text):
+            return "refused", status, text
+        case Unreachable():
+            return answer.trouble, answer.status, answer.text or answer.reason
 
 
 def _log_outage(event: str, error: Exception) -> None:

@@ -37,6 +37,10 @@ class Signers:
         """The keys of this application are others from now on."""
         self._made.pop(application_id, None)
 
+    def forget(self) -> None:
+        """Read all keys again: the clock was put back, so that "until then" means nothing any more."""
+        self._made.clear()
+
     def _make(self, application_id: str, *, at_ms: int) -> tuple[Sign | None, int]:
         application = self._store.reading.application(application_id)
         if application is None:

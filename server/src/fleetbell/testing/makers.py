@@ -366,7 +366,10 @@ def a_head(
     attempt: int = 1,
     skipped: int = 0,
     made_at_ms: int = START_MS,
-    refusals: int = 0,
+    spent: int = 0,
+    tried_at_ms: int = 0,
+    replay_of: int = 0,
+    notify_type: str = STATE_CHANGE,
 ) -> Head:
     """A claimed head on its first attempt."""
     return Head(
@@ -380,5 +383,8 @@ def a_head(
         skipped=skipped,
         made_at_ms=made_at_ms,
         body=body,
-        refusals=refusals,
+        notify_type=notify_type,
+        spent=spent,
+        tried_at_ms=tried_at_ms,
+        replay_of=replay_of,
     )

@@ -25,8 +25,21 @@ from hypothesis.stateful import (
 )
 
 from fleetbell.adapters.memory.store import MemoryStore
-from fleetbell.domain.delivery import DELIVERED, Again, Dead, DeadReason, Head, Settlement, Verdict
+from fleetbell.domain.delivery import (
+    DELIVERED,
+    Again,
+    Dead,
+    DeadReason,
+    Delivery,
+    Head,
+    Returned,
+    Settlement,
+    Standing,
+    Tried,
+    Verdict,
+)
 from fleetbell.domain.device import Product
+from fleetbell.domain.endpoint import Health
 from fleetbell.domain.notification import Notification, notification
 from fleetbell.domain.policy import Window
 from fleetbell.domain.subtask import (
@@ -45,7 +58,18 @@ from fleetbell.domain.subtask import (
 )
 from fleetbell.domain.task import Course, Errand, Tally, TaskStatus
 from fleetbell.errors import DomainError
-from fleetbell.ports.store import AttemptEnd, HandOver, Note, Page, Reading, Store, Take, Transaction
+from fleetbell.ports.store import (
+    AttemptEnd,
+    DeliveryFilter,
+    HandOver,
+    Note,
+    Page,
+    Reading,
+    Store,
+    Swept,
+    Take,
+    Transaction,
+)
 from fleetbell.testing.clock import PretendClock
 from fleetbell.testing.makers import (
     RESULT,
@@ -114,7 +138,8 @@ def _url(endpoint_id: int, tx: Transaction) -> str:
 def _seen(head: Head, tx: Transaction) -> object:
     """A head without the numbers that each store gives by itself."""
     url = _url(head.endpoint_id, tx)
-    return url, head.sequence, head.attempt, head.skipped, head.made_at_ms, head.body, head.refusals
+    numbers = (head.sequence, head.attempt, head.skipped, head.made_at_ms, head.spent, head.tried_at_ms)
+    return url, numbers, head.replay_of, head.notify_type, head.body
 
 
 def _taking(how: str, tx: Transaction) -> Take:
@@ -497,7 +522,12 @@ class LanesModel(_TwoStores):
             st.tuples(
                 indexes,
                 st.sampled_from([DELIVERED, Dead(DeadReason.REFUSED), Dead(DeadReason.UNREACHABLE)])
-                | st.builds(Again, st.integers(0, 5000), st.booleans()),
+                | st.builds(Again, st.integers(0, 5000), st.booleans())
+                | st.builds(Returned, st.integers(0, 5000)),
+                st.none()
+                | st.builds(
+                    Tried, st.just(7), st.just(8), texts, st.none() | st.just(500), st.none() | texts, texts
+                ),
             ),
             min_size=1,
             max_size=4,
@@ -505,14 +535,14 @@ class LanesModel(_TwoStores):
         how=takes,
         give_up=seldom,
     )
-    def settle(self, settled: list[tuple[int, Verdict]], how: str, give_up: bool) -> None:
+    def settle(self, settled: list[tuple[int, Verdict, Tried | None]], how: str, give_up: bool) -> None:
         """Verdicts about heads that are claimed, or were once."""
         at_ms = self.clock.now_ms()
 
         def work(side: _Side, tx: Transaction) -> object:
             made = [
-                Settlement(side.heads[-1 - index % len(side.heads)], _due_from(verdict, at_ms))
-                for index, verdict in settled
+                Settlement(side.heads[-1 - index % len(side.heads)], _due_from(verdict, at_ms), tried)
+                for index, verdict, tried in settled
             ]
             return side.took(tx.settle(made, take=_taking(how, tx), at_ms=at_ms), tx)
 
@@ -521,6 +551,122 @@ class LanesModel(_TwoStores):
     @rule()
     def release_claims(self) -> None:
         self.change(lambda tx: tx.release_claims())
+
+    @rule(later_ms=st.integers(0, 3000))
+    def put_the_clock_back(self, later_ms: int) -> None:
+        at_ms = self.clock.now_ms()
+        self.change(lambda tx: tx.hasten(later_than_ms=at_ms + later_ms, at_ms=at_ms))
+
+    @rule(index=indexes, paused=st.booleans(), rate=st.none() | st.floats(0.5, 9))
+    def change_endpoint(self, index: int, paused: bool, rate: float | None) -> None:
+        at_ms = self.clock.now_ms()
+
+        def work(tx: Transaction) -> None:
+            for endpoint in tx.endpoints()[index : index + 1]:
+                tx.set_paused(endpoint.endpoint_id, at_ms if paused else None)
+                tx.set_rate(endpoint.endpoint_id, rate)
+                tx.save_health(endpoint.endpoint_id, Health(failures=index, marks=((1, index),)))
+                tx.save_certificate_end(endpoint.endpoint_id, at_ms + index)
+
+        self.change(work)
+
+    @rule(index=indexes, really=seldom)
+    def close_endpoint(self, index: int, really: bool) -> None:
+        def work(side: _Side, tx: Transaction) -> object:
+            for endpoint in tx.endpoints()[index : index + 1] if really else ():
+                over = tx.close_endpoint(endpoint.endpoint_id, at_ms=self.clock.now_ms())
+                return side.took(over, tx)
+            return None
+
+        self.both(work)
+
+    @rule(most=st.integers(1, 4), old=st.integers(0, 6), coalesce=st.booleans(), give_up=seldom)
+    def sweep(self, most: int, old: int, coalesce: bool, give_up: bool) -> None:
+        """Every lane of every endpoint, part by part: what is too old dies, or states are superseded."""
+        at_ms = self.clock.now_ms()
+
+        def part(tx: Transaction, endpoint_id: int, after: int) -> Swept:
+            if coalesce:
+                return tx.coalesce(endpoint_id, after_lane=after, most=most, at_ms=at_ms)
+            through = tx.newest_notification_id() - old
+            reason = DeadReason.UNREACHABLE
+            return tx.expire(
+                endpoint_id, through_id=through, reason=reason, after_lane=after, most=most, at_ms=at_ms
+            )
+
+        def work(side: _Side, tx: Transaction) -> object:
+            seen: list[object] = []
+            for endpoint in tx.endpoints():
+                after: int | None = 0
+                while after is not None:
+                    swept = part(tx, endpoint.endpoint_id, after)
+                    seen += [swept.count, side.took(swept.hand_over, tx)]
+                    after = swept.next
+            return seen
+
+        self.both(work, give_up=give_up)
+
+    @rule(wanted=st.booleans())
+    def ask_to_coalesce(self, wanted: bool) -> None:
+        def work(tx: Transaction) -> None:
+            for subscription in tx.subscriptions(APPS[0], ALL).rows[:2]:
+                tx.set_coalesce(subscription.subscription_id, wanted)
+
+        self.change(work)
+
+    @rule(chosen=st.lists(indexes, min_size=1, max_size=4), give_up=seldom)
+    def replay(self, chosen: list[int], give_up: bool) -> None:
+        at_ms = self.clock.now_ms()
+
+        def work(side: _Side, tx: Transaction) -> object:
+            rows = _log(tx)
+            ids = [rows[index % len(rows)].delivery_id for index in chosen] if rows else []
+            count, over = tx.replay(ids, at_ms=at_ms)
+            return count, side.took(over, tx)
+
+        self.both(work, give_up=give_up)
+
+    @rule(age_ms=st.integers(0, 9000), really=seldom)
+    def prune(self, age_ms: int, really: bool) -> None:
+        before_ms = self.clock.now_ms() - age_ms
+        if really:
+            self.change(lambda tx: tx.prune(before_ms=before_ms, after_id=0, most=10_000).count)
+
+    @rule(
+        device_id=st.none() | devices,
+        standing=st.none() | st.sampled_from(Standing),
+        sent_again=st.none() | st.booleans(),
+        back_ms=st.none() | st.integers(0, 9000),
+        most=st.integers(1, 4),
+        look_at_most=st.integers(1, 5),
+    )
+    def both_find_the_same(
+        self,
+        device_id: str | None,
+        standing: Standing | None,
+        sent_again: bool | None,
+        back_ms: int | None,
+        most: int,
+        look_at_most: int,
+    ) -> None:
+        """Page after page, whatever the size of the pages and of the looks."""
+        since_ms = None if back_ms is None else self.clock.now_ms() - back_ms
+        wanted = DeliveryFilter(
+            device_id=device_id, standing=standing, sent_again=sent_again, from_ms=since_ms
+        )
+
+        def found(reading: Reading) -> list[object]:
+            rows: list[Delivery] = []
+            before_id: int | None = None
+            while True:
+                page = reading.deliveries(wanted, before_id=before_id, most=most, look_at_most=look_at_most)
+                rows += page.rows
+                if page.next is None:
+                    return _without_numbers(rows[::-1])
+                before_id = page.next
+
+        one, other = (found(side.store.reading) for side in self.sides)
+        assert one == other
 
     @rule(really=seldom)
     def delete_application(self, really: bool) -> None:
@@ -593,7 +739,13 @@ def _by_lane(heads: Sequence[Head]) -> list[Head]:
 
 
 def _due_from(verdict: Verdict, at_ms: int) -> Verdict:
-    return Again(at_ms + verdict.due_at_ms, verdict.refused) if isinstance(verdict, Again) else verdict
+    match verdict:
+        case Again(due_ms, spent):
+            return Again(at_ms + due_ms, spent)
+        case Returned(due_ms):
+            return Returned(at_ms + due_ms)
+        case _:
+            return verdict
 
 
 def _told(reading: Reading) -> object:
@@ -635,9 +787,18 @@ def _told(reading: Reading) -> object:
         ],
         "subscriptions": [reading.subscriptions(app, ALL) for app in APPS],
         "endpoints": [
-            (endpoint.application_id, endpoint.url, reading.next_due_ms(endpoint.endpoint_id))
+            (
+                replace(endpoint, endpoint_id=0),
+                reading.next_due_ms(endpoint.endpoint_id),
+                reading.waiting_at(endpoint.endpoint_id),
+                reading.oldest_waiting_ms(endpoint.endpoint_id),
+                reading.coalesces(endpoint.endpoint_id),
+            )
             for endpoint in reading.endpoints()
         ],
+        "deliveries": _without_numbers(_log(reading)),
+        "bodies": [reading.body(one.notification_id) for one in _log(reading)],
+        "tried": [reading.attempts_of(one.delivery_id) for one in _log(reading)],
         "waiting": reading.deliveries_waiting(),
         "due": reading.tasks_due_ms(),
     }
@@ -653,8 +814,29 @@ def _members(reading: Reading, application_id: str) -> list[str]:
     return found
 
 
+def _log(reading: Reading) -> list[Delivery]:
+    """Every delivery, the oldest first."""
+    found = reading.deliveries(DeliveryFilter(), before_id=None, most=10_000, look_at_most=10_000)
+    return list(found.rows[::-1])
+
+
+def _without_numbers(rows: Sequence[Delivery]) -> list[object]:
+    return [
+        replace(
+            one,
+            delivery_id=0,
+            notification_id=0,
+            endpoint_id=0,
+            replay_of=None if one.replay_of is None else 0,
+        )
+        for one in rows
+    ]
+
+
 def _check_books(reading: Reading) -> None:
     """What one store says in two places must be the same."""
+    standing = [one.standing for one in _log(reading)]
+    assert reading.deliveries_waiting() == standing.count(Standing.WAITING)
     for task in reading.tasks(None, ALL).rows:
         shares = reading.sub_tasks(task.operation_id, ALL).rows
         counts = {status: sum(share.status is status for share in shares) for status in SubTaskStatus}

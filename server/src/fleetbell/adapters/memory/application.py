@@ -64,6 +64,9 @@ class Applications(Concept):
         groups = [key for key, one in rows.groups.items() if one.application_id == application_id]
         rows.group_devices.delete([key for key in rows.group_devices if key[0] in groups])
         rows.groups.delete(groups)
+        rows.deliveries.delete(
+            [key for key, one in rows.deliveries.items() if one.endpoint_id not in endpoints]
+        )
         rows.applications.delete([application_id])
 
     def add_callback_ca(self, ca: CallbackCa) -> None:

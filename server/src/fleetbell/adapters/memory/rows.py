@@ -8,11 +8,14 @@ from typing import TypeVar
 
 from fleetbell.adapters.memory.lane import Lane
 from fleetbell.domain.application import Application, CallbackCa, ClientCertificate, Token
+from fleetbell.domain.delivery import Delivery, Tried
 from fleetbell.domain.device import Device
+from fleetbell.domain.endpoint import Endpoint
 from fleetbell.domain.group import Group
+from fleetbell.domain.notification import Notification
 from fleetbell.domain.package import Package
 from fleetbell.domain.signing_key import SigningKey
-from fleetbell.domain.subscription import Endpoint, Subscription
+from fleetbell.domain.subscription import Subscription
 from fleetbell.domain.subtask import Attempt, Ended, SubTask
 from fleetbell.domain.task import UpgradeTask
 from fleetbell.domain.token import ApiToken
@@ -84,7 +87,10 @@ class Rows:
         self.notes: Table[int, tuple[Note, ...]] = Table()  # of an attempt, the oldest first
         self.subscriptions: Table[str, Subscription] = Table()
         self.endpoints: Table[int, Endpoint] = Table()
-        self.lanes: Table[tuple[int, str], Lane] = Table()  # by endpoint and device
+        self.lanes: Table[tuple[int, str, bool], Lane] = Table()  # by endpoint, device and whether of replays
+        self.notifications: Table[int, Notification] = Table()
+        self.deliveries: Table[int, Delivery] = Table()  # what is not in a lane is up to date here
+        self.tries: Table[int, tuple[tuple[int, Tried], ...]] = Table()  # by delivery
 
     def next_number(self, kind: str) -> int:
         """A number that was never given for ``kind``; the first is 1."""

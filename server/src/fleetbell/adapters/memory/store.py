@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fleetbell.adapters.memory.application import Applications
-from fleetbell.adapters.memory.delivery import Deliveries
 from fleetbell.adapters.memory.device import Devices
 from fleetbell.adapters.memory.group import Groups
+from fleetbell.adapters.memory.log import Log
 from fleetbell.adapters.memory.package import Packages
 from fleetbell.adapters.memory.rows import Rows
 from fleetbell.adapters.memory.signing_key import SigningKeys
@@ -20,7 +20,7 @@ from fleetbell.ports.store import Reading, Transaction
 T = TypeVar("T")
 
 
-class _Everything(Applications, SigningKeys, Devices, Groups, Packages, Tasks, Deliveries, Tokens):
+class _Everything(Applications, SigningKeys, Devices, Groups, Packages, Tasks, Log, Tokens):
     """All that can be read and done."""
 
 
@@ -47,6 +47,9 @@ class MemoryStore:
         except BaseException:
             self._rows.go_back()
             raise
+
+    async def look_up(self, question: Callable[[Reading], T]) -> T:
+        return question(self._everything)
 
     async def close(self) -> None:
         """Nothing waits and nothing is held."""

@@ -1,13 +1,16 @@
-"""Subscriptions and their endpoints."""
+"""Subscriptions: who wants to hear what, and where."""
 
 from __future__ import annotations
 
-from fleetbell.adapters.memory.rows import Concept, page_of
-from fleetbell.domain.subscription import Endpoint, Subscription
+from dataclasses import replace
+
+from fleetbell.adapters.memory.endpoint import Endpoints
+from fleetbell.adapters.memory.rows import page_of
+from fleetbell.domain.subscription import Subscription
 from fleetbell.ports.store import Listed, Page
 
 
-class Subscriptions(Concept):
+class Subscriptions(Endpoints):
     """See :class:`fleetbell.ports.store.Transaction`."""
 
     def subscription(self, subscription_id: str) -> Subscription | None:
@@ -30,12 +33,6 @@ class Subscriptions(Concept):
         ]
         return page_of(listed, page)
 
-    def endpoint(self, endpoint_id: int) -> Endpoint | None:
-        return self._rows.endpoints.get(endpoint_id)
-
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        return tuple(self._rows.endpoints.values())
-
     def add_subscription(self, subscription: Subscription) -> bool:
         same = self.subscriptions(
             subscription.application_id,
@@ -46,13 +43,9 @@ class Subscriptions(Concept):
         if same.total:
             return False
         self._rows.subscriptions[subscription.subscription_id] = subscription
-        if self._endpoint_of(subscription) is None:
-            endpoint_id = self._rows.next_number("endpoint")
-            endpoint = Endpoint(endpoint_id, subscription.application_id, subscription.callback_url)
-            self._rows.endpoints[endpoint_id] = endpoint
+        self._open_endpoint(subscription)
         return True
 
-    def _endpoint_of(self, subscription: Subscription) -> int | None:
-        asked = (subscription.application_id, subscription.callback_url)
-        endpoints = self._rows.endpoints.values()
-        return next((one.endpoint_id for one in endpoints if (one.application_id, one.url) == asked), None)
+    def set_coalesce(self, subscription_id: str, coalesce: bool) -> None:
+        there = self._rows.subscriptions[subscription_id]
+        self._rows.subscriptions[subscription_id] = replace(there, coalesce=coalesce)

@@ -18,7 +18,7 @@ import msgspec
 from fleetbell.ports.store import Listed, Page
 
 T = TypeVar("T")
-Value = None | int | str
+Value = None | int | float | str
 
 _encode = msgspec.json.Encoder().encode
 

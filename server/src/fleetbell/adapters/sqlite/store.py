@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,11 +14,14 @@ import apsw
 from fleetbell.adapters.sqlite.application import ApplicationReading, ApplicationWriting
 from fleetbell.adapters.sqlite.delivery import DeliveryReading, DeliveryWriting
 from fleetbell.adapters.sqlite.device import DeviceReading, DeviceWriting
+from fleetbell.adapters.sqlite.endpoint import EndpointReading, EndpointWriting
 from fleetbell.adapters.sqlite.group import GroupReading, GroupWriting
+from fleetbell.adapters.sqlite.log import LogReading, LogWriting
 from fleetbell.adapters.sqlite.migrate import migrate
 from fleetbell.adapters.sqlite.package import PackageReading, PackageWriting
 from fleetbell.adapters.sqlite.signing_key import SigningKeyReading, SigningKeyWriting
 from fleetbell.adapters.sqlite.subscription import SubscriptionReading, SubscriptionWriting
+from fleetbell.adapters.sqlite.sweep import SweepWriting
 from fleetbell.adapters.sqlite.task import TaskReading, TaskWriting
 from fleetbell.adapters.sqlite.token import TokenReading, TokenWriting
 from fleetbell.adapters.sqlite.writer import Writer
@@ -42,6 +46,8 @@ class SqliteReading(
     SubscriptionReading,
     DeliveryReading,
     TokenReading,
+    EndpointReading,
+    LogReading,
 ):
     """All that can be asked."""
 
@@ -56,6 +62,9 @@ class SqliteTransaction(
     SubscriptionWriting,
     DeliveryWriting,
     TokenWriting,
+    EndpointWriting,
+    SweepWriting,
+    LogWriting,
 ):
     """All that a work can do."""
 
@@ -67,8 +76,11 @@ class DatabaseUnusable(Exception):
 class SqliteStore:
     """See :class:`fleetbell.ports.store.Store`. Write-ahead log, every commit on stable storage (FULL)."""
 
-    def __init__(self, writer: apsw.Connection, reader: apsw.Connection) -> None:
+    def __init__(self, writer: apsw.Connection, reader: apsw.Connection, asker: apsw.Connection) -> None:
         self._reader = reader
+        self._asker = asker
+        self._asked: Reading = SqliteReading(asker)
+        self._asking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fleetbell-look-up")
         self._reading: Reading = SqliteReading(reader)
         self._instance: str = str(reader.execute("SELECT instance FROM platform").fetchall()[0][0])
         transaction: Transaction = SqliteTransaction(writer)
@@ -89,7 +101,8 @@ class SqliteStore:
             writer = _connect(path, vfs=vfs)
             _write_log_anew(writer, path.with_name(f"{path.name}-wal"), vfs=vfs)
             migrate(writer)
-            return cls(writer, _connect(path, vfs=vfs, reading=True))
+            reader, asker = (_connect(path, vfs=vfs, reading=True) for _ in range(2))
+            return cls(writer, reader, asker)
         except (apsw.Error, OSError) as error:
             raise DatabaseUnusable(str(error)) from error
 
@@ -109,8 +122,15 @@ class SqliteStore:
     async def write(self, work: Callable[[Transaction], T]) -> T:
         return await self._writer.write(work)
 
+    async def look_up(self, question: Callable[[Reading], T]) -> T:
+        """On a thread and a connection of its own, one question after the other."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._asking, question, self._asked)
+
     async def close(self) -> None:
         await self._writer.close()
+        await asyncio.to_thread(self._asking.shutdown)
+        self._asker.close()
         self._reader.close()
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fleetbell.adapters.sqlite.rows import Reader, where
-from fleetbell.domain.subscription import Endpoint, Subscription
+from fleetbell.domain.subscription import Subscription
 from fleetbell.ports.store import Listed, Page
 
-_COLUMNS = "s.subscription_id, s.application_id, s.notify_type, e.url, s.created_at_ms"
+_COLUMNS = "s.subscription_id, s.application_id, s.notify_type, e.url, s.created_at_ms, s.coalesce"
 _FROM = "FROM subscription AS s JOIN endpoint AS e ON e.endpoint_id = s.endpoint_id"
 
 
@@ -19,6 +19,7 @@ def _subscription(row: tuple[Any, ...]) -> Subscription:
         notify_type=row[2],
         callback_url=row[3],
         created_at_ms=row[4],
+        coalesce=bool(row[5]),
     )
 
 
@@ -47,29 +48,20 @@ class SubscriptionReading(Reader):
         listed = self._listed(_COLUMNS, f"{_FROM} {condition}", values, page, "s.number")
         return Listed(tuple(map(_subscription, listed.rows)), listed.total)
 
-    def endpoint(self, endpoint_id: int) -> Endpoint | None:
-        row = self._row(
-            "SELECT endpoint_id, application_id, url FROM endpoint WHERE endpoint_id = ?", (endpoint_id,)
-        )
-        return None if row is None else Endpoint(*row)
-
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        rows = self._rows("SELECT endpoint_id, application_id, url FROM endpoint ORDER BY endpoint_id")
-        return tuple(Endpoint(*row) for row in rows)
-
 
 class SubscriptionWriting(SubscriptionReading):
     """See :class:`fleetbell.ports.store.Transaction`."""
 
     def add_subscription(self, subscription: Subscription) -> bool:
         self._rows(
-            "INSERT INTO endpoint (application_id, url) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO endpoint (application_id, url) VALUES (?, ?) "
+            "ON CONFLICT DO UPDATE SET gone_at_ms = NULL",
             (subscription.application_id, subscription.callback_url),
         )
         added = self._rows(
             "INSERT INTO subscription (subscription_id, application_id, notify_type, endpoint_id, "
-            "created_at_ms) "
-            "SELECT ?1, ?2, ?3, endpoint_id, ?5 FROM endpoint WHERE application_id = ?2 AND url = ?4 "
+            "created_at_ms, coalesce) "
+            "SELECT ?1, ?2, ?3, endpoint_id, ?5, ?6 FROM endpoint WHERE application_id = ?2 AND url = ?4 "
             "ON CONFLICT DO NOTHING RETURNING 1",
             (
                 subscription.subscription_id,
@@ -77,6 +69,12 @@ class SubscriptionWriting(SubscriptionReading):
                 subscription.notify_type,
                 subscription.callback_url,
                 subscription.created_at_ms,
+                subscription.coalesce,
             ),
         )
         return bool(added)
+
+    def set_coalesce(self, subscription_id: str, coalesce: bool) -> None:
+        self._rows(
+            "UPDATE subscription SET coalesce = ?2 WHERE subscription_id = ?1", (subscription_id, coalesce)
+        )
