@@ -76,6 +76,10 @@ class CertificateUnknown(DomainError):
     """The application has no CA with this id, or no client certificate."""
 
 
+class SecretRotating(DomainError):
+    """A former secret still counts; another rotation would end it before its time."""
+
+
 class SigningKeyUnknown(DomainError):
     """The application has no signing key with this id."""
 

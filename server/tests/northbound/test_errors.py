@@ -82,6 +82,7 @@ ELSEWHERE = {
     errors.CertificateUnknown,
     errors.SigningKeyUnknown,
     errors.SigningKeyRotating,
+    errors.SecretRotating,
     errors.ActionUnknown,
     errors.ActionEnded,
     errors.ApiTokenUnknown,

@@ -26,6 +26,7 @@ from fleetbell.errors import (
     CertificateUnknown,
     CredentialsInvalid,
     InputInvalid,
+    SecretRotating,
 )
 from fleetbell_sdk.signature import Secret
 from server.tests.services.house import House
@@ -119,6 +120,29 @@ async def test_messages_are_signed_with_both_secrets_while_the_overlap_lasts(hou
     now_ms = house.clock.now_ms()
     assert signing.valid(at_ms=now_ms) == (new, made.signing_secret)
     assert signing.valid(at_ms=now_ms + 60_000) == (new,)
+
+
+@pytest.mark.parametrize("which", ["rotate_login", "rotate_signing"])
+async def test_a_second_rotation_waits_for_the_end_of_the_first_unless_it_is_to_end_it(
+    house: House, which: str
+) -> None:
+    await house.application()
+    rotate = getattr(house.applications, which)
+    first = await rotate("app-1", 60)
+    kept = house.applications.get("app-1")
+
+    with pytest.raises(SecretRotating, match="counts until 2026-11-20T10:01:00"):
+        await rotate("app-1", 60)
+
+    assert house.applications.get("app-1") == kept
+    house.clock.advance(60_000)
+    second = await rotate("app-1", 60)
+    third = await rotate("app-1", 0)
+    application, now_ms = house.applications.get("app-1"), house.clock.now_ms()
+    rotating = application.login if which == "rotate_login" else application.signing
+    assert len({first, second, third}) == 3
+    assert len(rotating.valid(at_ms=now_ms)) == 1
+    assert rotating.current in (third, digest(third))
 
 
 async def test_an_overlap_below_zero_is_refused(house: House) -> None:

@@ -166,7 +166,8 @@ async def rotate_secret(
     which: SecretKind
         login, signing or gateway.
     overlap_s: int
-        How long the former one still counts; a former gateway token ends at once.
+        How long the former one still counts (one only, so a second rotation within that time is refused); 0
+        ends all former ones at once. A former gateway token always ends at once.
     json: bool
         One JSON object instead of a line.
     """

@@ -29,6 +29,10 @@ class Rotating:
             return (self.current, self.former)
         return (self.current,)
 
+    def is_rotating(self, *, at_ms: int) -> bool:
+        """Whether a former value still counts."""
+        return len(self.valid(at_ms=at_ms)) > 1
+
     def rotated(self, new: str, *, former_until_ms: int) -> Rotating:
         """With ``new`` in front; what counted until now does so until ``former_until_ms``."""
         return Rotating(new, self.current, former_until_ms)

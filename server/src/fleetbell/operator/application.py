@@ -8,6 +8,7 @@ from fleetbell.errors import (
     CertificateInvalid,
     CertificateUnknown,
     InputInvalid,
+    SecretRotating,
 )
 from fleetbell.operator.exchange import Services
 from fleetbell.operator.operation import Call, Table, whole_body
@@ -63,7 +64,7 @@ def declare(table: Table, services: Services) -> None:
         """Delete an application that has no devices, packages or tasks."""
         await applications.delete(call.part("application_id"))
 
-    @table.post("/applications/{application_id}/secrets", operators_only=True)
+    @table.post("/applications/{application_id}/secrets", operators_only=True, refusals=(SecretRotating,))
     async def rotate(call: Call, body: Rotation) -> NewSecret:
         """Replace a secret; the new one is shown this once."""
         application_id = call.part("application_id")

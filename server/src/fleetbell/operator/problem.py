@@ -45,6 +45,7 @@ STATUS: Final[Mapping[type[errors.DomainError], int]] = {
     errors.PackageInUse: 409,
     errors.ProductMismatch: 409,
     errors.SigningKeyRotating: 409,
+    errors.SecretRotating: 409,
     errors.Busy: 503,
     errors.StorageFull: 507,
 }

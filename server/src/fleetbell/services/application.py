@@ -6,10 +6,17 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from fleetbell.clock import Clock
 from fleetbell.domain.application import Application, CallbackCa, ClientCertificate, Rotating, digest
-from fleetbell.errors import ApplicationUnknown, CertificateInvalid, CertificateUnknown, InputInvalid
+from fleetbell.errors import (
+    ApplicationUnknown,
+    CertificateInvalid,
+    CertificateUnknown,
+    InputInvalid,
+    SecretRotating,
+)
 from fleetbell.ids import new_id, new_token
 from fleetbell.ports.store import Store, Transaction
 from fleetbell.services.certificate import read_cas, read_client_certificate
@@ -88,12 +95,18 @@ class Applications:
         return _known(self._store.reading.application(application_id), application_id)
 
     async def rotate_login(self, application_id: str, overlap_s: int) -> str:
-        """A new login secret; the former one still counts for ``overlap_s``."""
+        """A new login secret; the former one still counts for ``overlap_s``.
+
+        Raises:
+            ApplicationUnknown, InputInvalid: see there.
+            SecretRotating: an earlier one still counts, and should do so to its end; 0 s ends both at once.
+        """
         secret = new_token()
         until_ms = self._until_ms(overlap_s)
 
         def rotate(tx: Transaction) -> None:
             application = _known(tx.application(application_id), application_id)
+            self._check_over(application.login, overlap_s)
             login = application.login.rotated(digest(secret), former_until_ms=until_ms)
             tx.save_application(replace(application, login=login))
 
@@ -101,12 +114,16 @@ class Applications:
         return secret
 
     async def rotate_signing(self, application_id: str, overlap_s: int) -> str:
-        """A new signing secret; for ``overlap_s`` messages are signed with the former one too."""
+        """A new signing secret; for ``overlap_s`` messages are signed with the former one too.
+
+        Raises as :meth:`rotate_login`.
+        """
         secret = _new_signing_secret()
         until_ms = self._until_ms(overlap_s)
 
         def rotate(tx: Transaction) -> None:
             application = _known(tx.application(application_id), application_id)
+            self._check_over(application.signing, overlap_s)
             signing = application.signing.rotated(secret, former_until_ms=until_ms)
             tx.save_application(replace(application, signing=signing))
 
@@ -213,6 +230,14 @@ class Applications:
 
         await self._store.write(remove)
         self._trust_changed(application_id)
+
+    def _check_over(self, secrets: Rotating, overlap_s: int) -> None:
+        if overlap_s and secrets.is_rotating(at_ms=self._clock.now_ms()):
+            until = datetime.fromtimestamp(secrets.former_until_ms / 1000, UTC).isoformat(timespec="seconds")
+            raise SecretRotating(
+                f"the secret before this one counts until {until}, and only one former secret can; rotate "
+                "after that, or with an overlap of 0 s, which ends both at once"
+            )
 
     def _until_ms(self, overlap_s: int) -> int:
         if not 0 <= overlap_s <= _OVERLAP_S_MOST:
