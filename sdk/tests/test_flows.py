@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from fleetbell_sdk import errors, flows
-from fleetbell_sdk.bodies import DeviceInfo, Policy, Tally
+from fleetbell_sdk.bodies import DeviceInfo, Policy, Tally, Targets
 from fleetbell_sdk.errors import ApiRefused, ResponseUnreadable, TokenInvalid
 from fleetbell_sdk.flows import Flow, Request, Response, Session
 
@@ -280,6 +280,25 @@ def test_a_task_with_a_policy_is_created() -> None:
             "endTime": "20261121T030000Z",
             "retryType": True,
             "retryTimes": 2,
+        },
+    }
+
+
+def test_a_task_for_groups_names_them_with_their_product() -> None:
+    targets = Targets(device_groups=("north",), device_type="Meter", model="WM10", manufacturer_name="Acme")
+
+    _, [request] = told(
+        flows.create_task(a_session(), "firmwareUpgrade", "pkg-55", targets, None),
+        answer(body={"operationId": "op-300"}),
+    )
+
+    assert json.loads(as_bytes(request)) == {
+        "fileId": "pkg-55",
+        "targets": {
+            "deviceGroups": ["north"],
+            "deviceType": "Meter",
+            "model": "WM10",
+            "manufacturerName": "Acme",
         },
     }
 

@@ -20,6 +20,7 @@ from fleetbell_sdk.bodies import (
     RegisteredDevice,
     Subscription,
     SubTask,
+    Targets,
     Task,
     Token,
 )
@@ -311,21 +312,27 @@ class AsyncClient:
     async def create_software_task(
         self,
         file_id: str,
-        devices: Iterable[str],
+        devices: Iterable[str] | Targets,
         *,
         policy: Policy | None = None,
     ) -> str:
-        """Upgrade the software of ``devices`` (at most 256) and return the task's operation id."""
+        """Upgrade the software of ``devices`` (at most 256) and return the task's operation id.
+
+        ``Targets`` with groups and their product stand for groups of any size.
+        """
         return await self._call(flows.create_task(self._session, "softwareUpgrade", file_id, devices, policy))
 
     async def create_firmware_task(
         self,
         file_id: str,
-        devices: Iterable[str],
+        devices: Iterable[str] | Targets,
         *,
         policy: Policy | None = None,
     ) -> str:
-        """Upgrade the firmware of ``devices`` (at most 256) and return the task's operation id."""
+        """Upgrade the firmware of ``devices`` (at most 256) and return the task's operation id.
+
+        ``Targets`` with groups and their product stand for groups of any size.
+        """
         return await self._call(flows.create_task(self._session, "firmwareUpgrade", file_id, devices, policy))
 
     async def task(self, operation_id: str) -> Task:

@@ -346,6 +346,17 @@ class Targets:
     model: str = ""
     manufacturer_name: str = ""
 
+    def written(self) -> dict[str, str | list[str]]:
+        """The fields that are set, under their wire names."""
+        values: dict[str, str | list[str]] = {
+            "devices": list(self.devices),
+            "deviceGroups": list(self.device_groups),
+            "deviceType": self.device_type,
+            "model": self.model,
+            "manufacturerName": self.manufacturer_name,
+        }
+        return {name: value for name, value in values.items() if value}
+
     @classmethod
     def read(cls, fields: Fields) -> Targets:
         """Read an ``OperateDevices``."""

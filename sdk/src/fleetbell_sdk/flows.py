@@ -24,6 +24,7 @@ from fleetbell_sdk.bodies import (
     RegisteredDevice,
     Subscription,
     SubTask,
+    Targets,
     Task,
     Token,
 )
@@ -387,12 +388,12 @@ def delete_package(session: Session, file_id: str) -> Flow[None]:
 
 
 def create_task(
-    session: Session, kind: str, file_id: str, devices: Iterable[str], policy: Policy | None
+    session: Session, kind: str, file_id: str, devices: Iterable[str] | Targets, policy: Policy | None
 ) -> Flow[str]:
     """Create a ``softwareUpgrade`` or ``firmwareUpgrade`` task, and tell its operation id."""
     body = _set(
         fileId=file_id,
-        targets={"devices": _ids(devices)},
+        targets=devices.written() if isinstance(devices, Targets) else {"devices": _ids(devices)},
         policy=policy.written() if policy is not None else None,
     )
     fields = yield from _object(session, _json("POST", f"{_OPERATIONS}/{kind}", body))

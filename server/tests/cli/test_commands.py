@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -94,8 +94,8 @@ def test_a_fleet_is_set_up_without_a_running_platform(shell: Shell, tmp_path: Pa
     assert app["signing_secret"].startswith("whsec_")
     assert device["application_id"] == app["application"]["application_id"]
     assert task["tally"]["wait"] == 1
-    assert "software 2.0 (not begun)" in shell("device show meter-1")
-    assert "software 2.0 (not begun)" in shell("device list")
+    assert "software 2.0 (not begun, fails in 23 h)" in shell("device show meter-1")
+    assert "software 2.0 (not begun, fails in 23 h)" in shell("device list")
     assert task["operation_id"] in shell("task list")
     assert "app.bin" in shell("package list")
 
@@ -452,6 +452,44 @@ def test_a_task_is_not_watched_where_nothing_goes_on(shell: Shell, tmp_path: Pat
     assert shell.json("task watch") == []  # nothing is open any more
     shell("task watch", operation, code=1)
     assert re.search(r"^meter-1 +stop +\S", shell.out, re.MULTILINE)
+
+
+def test_a_task_keeps_the_policy_that_its_options_say(shell: Shell, tmp_path: Path) -> None:
+    shell("task stop", _a_task(shell, tmp_path))
+    [package] = shell.json("package list")
+
+    def made(options: str) -> dict[str, Any]:
+        [task] = shell.json(f"task create {options}", package["file_id"], "meter-1")
+        shell("task stop", task["operation_id"])
+        return cast("dict[str, Any]", task)
+
+    task = made("--retries 2 --window 2090-01-01T00:00Z 2090-01-01T08:00+02:00")
+    assert (task["waits_for"], task["retries_left"]) == ("window", 2)
+    assert task["due_at_ms"] == 3_786_912_000_000
+    assert (made("--online")["waits_for"], made("--retries 5")["retries_left"]) == ("devices", 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("meter-1 --retries 6", "retryTimes must be 1 to 5"),
+        ("meter-1 --window 2090-01-01T00:00Z 2090-01-01T00:04Z", "at least 5 minutes"),
+        ("meter-1 --window 2090-01-01T00:00 2090-01-01T00:04", "needs the time zone"),
+        ("meter-1 --window tomorrow later", "takes times such as 2026-11-20T22:00Z"),
+        ("meter-1 --online --window 2090-01-01T00:00Z 2090-01-01T08:00Z", "leave out one of the two"),
+        ("meter-1 --all", "not both"),
+        ("meter-1 --group hall", "not both"),
+        ("--group hall", "groups need targets.manufacturerName"),
+        ("--group hall --manufacturer a --device-type b --model c", "no device group 'hall'"),
+    ],
+)
+def test_a_task_that_cannot_be_is_refused_with_what_would_be_right(
+    shell: Shell, tmp_path: Path, options: str, sentence: str
+) -> None:
+    shell("task stop", _a_task(shell, tmp_path))
+    [package] = shell.json("package list")
+
+    assert sentence in shell(f"task create {package['file_id']} {options}", code=1)
 
 
 def test_what_is_no_longer_needed_is_deleted(shell: Shell, tmp_path: Path) -> None:

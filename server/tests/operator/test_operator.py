@@ -10,6 +10,8 @@ import pytest
 import trustme
 
 from fleetbell.domain.application import digest
+from fleetbell.ports.store import Transaction
+from fleetbell.testing.makers import a_group
 from server.tests.operator.conftest import Platform
 
 Door = httpx2.AsyncClient
@@ -298,3 +300,35 @@ async def test_our_own_fault_is_answered_with_a_reference_only(
     assert "inner words" not in detail
     assert "inner words" in out
     assert detail.rsplit(" ", 1)[1] in out
+
+
+async def test_a_task_for_groups_waits_to_be_made(
+    door: httpx2.AsyncClient, platform: Platform, application_id: str, file_id: str
+) -> None:
+    product = {"manufacturer_name": "Acme", "device_type": "WaterMeter", "model": "WM10"}
+    device = {"node_id": "meter-1", **product}
+    made = fit(await door.post(f"/applications/{application_id}/devices", json=device), 201)
+
+    def group(tx: Transaction) -> None:
+        tx.add_group(a_group(name="hall", application_id=application_id))
+        tx.add_group_devices("grp-1", [made["device_id"]])
+
+    await platform.store.write(group)
+    wanted = {"file_id": file_id, "groups": ["hall"], **product}
+
+    task = fit(await door.post(f"/applications/{application_id}/tasks", json=wanted), 201)
+
+    assert (task["waits_for"], task["tally"]["total"], task["tally"]["wait"]) == ("making", 1, 1)
+    both = {**wanted, "device_ids": [made["device_id"]]}
+    assert "not both" in refused(await door.post(f"/applications/{application_id}/tasks", json=both), 400)
+
+
+async def test_a_device_tells_when_its_upgrade_fails(
+    door: httpx2.AsyncClient, application_id: str, file_id: str, device_id: str
+) -> None:
+    wanted = {"file_id": file_id, "device_ids": [device_id]}
+    task = fit(await door.post(f"/applications/{application_id}/tasks", json=wanted), 201)
+
+    upgrade = fit(await door.get(f"/devices/{device_id}"))["upgrade"]
+
+    assert upgrade["fails_at_ms"] == task["created_at_ms"] + 86_400_000

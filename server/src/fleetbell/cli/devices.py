@@ -8,7 +8,7 @@ from cyclopts import App
 
 from fleetbell.cli.door import Query, operator
 from fleetbell.cli.place import HERE, PLAIN, Place
-from fleetbell.cli.terminal import ago, print_facts, print_json, print_table
+from fleetbell.cli.terminal import ago, ahead, print_facts, print_json, print_table
 from fleetbell.operator.views import DeviceToAdd, DeviceView, Items
 
 app = App(name="device", help="Devices.", default_parameter=PLAIN)
@@ -152,5 +152,6 @@ def waits_for(device: DeviceView) -> str:
     if device.upgrade is not None:
         upgrade = device.upgrade
         state = "not begun" if upgrade.status == "wait" else upgrade.state.replace("idle", "begun")
-        waits.append(f"{upgrade.kind} {upgrade.target_version} ({state})")
+        limit = "" if upgrade.fails_at_ms is None else f", fails {ahead(upgrade.fails_at_ms)}"
+        waits.append(f"{upgrade.kind} {upgrade.target_version} ({state}{limit})")
     return ", then ".join(waits)

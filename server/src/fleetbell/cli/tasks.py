@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 from cyclopts import App
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fleetbell.cli.door import Operator, Query, operator
 from fleetbell.cli.place import HERE, PLAIN, Place
-from fleetbell.cli.terminal import Failed, ago, err, print_json, print_table, remark, say
+from fleetbell.cli.terminal import Failed, ago, ahead, err, print_json, print_table, remark, say
 from fleetbell.domain.task import TARGETS_MOST
 from fleetbell.operator.views import DeviceView, Items, NewTask, PackageView, SubTaskView, TallyView, TaskView
 
@@ -24,6 +25,13 @@ async def create(
     devices: tuple[str, ...] = (),
     *,
     all: bool = False,
+    group: list[str] | None = None,
+    manufacturer: str = "",
+    device_type: str = "",
+    model: str = "",
+    online: bool = False,
+    window: tuple[str, str] | None = None,
+    retries: int = 0,
     json: bool = False,
     place: Place = HERE,
 ) -> None:
@@ -37,25 +45,46 @@ async def create(
         Ids or node ids of the devices.
     all: bool
         Every device of the package's application instead.
+    group: list
+        The devices of this group instead; more than once for several groups. They are of one product, which
+        is the package's unless it is named.
+    manufacturer: str
+        The maker of the devices in the groups.
+    device_type: str
+        The type of the devices in the groups.
+    model: str
+        The model of the devices in the groups.
+    online: bool
+        The policy device_online instead of now. A device that polls takes both with its next poll.
+    window: tuple
+        From when until when devices may begin, such as 2026-11-20T22:00Z 2026-11-21T04:00Z.
+    retries: int
+        How often what failed is tried again, at most 5.
     json: bool
         One JSON list instead of lines.
     """
-    if bool(devices) == all:
-        raise Failed("name the devices to upgrade, or take --all, not both")
+    if bool(devices) + all + bool(group) != 1:
+        raise Failed("name the devices to upgrade, or take --all or --group, not both")
+    policy = _policy(online, window, retries)
     async with operator(place.settings().settings) as door:
-        application_id = (await door.get(f"/packages/{package}", PackageView)).application_id
-        every = await door.pages("/devices", Items[DeviceView], {"application_id": application_id})
-        device_ids = [each.device_id for each in every] if all else _chosen(every, devices)
-        if not device_ids:
-            raise Failed("the application has no device; register one with: fleetbell device add NODE_ID")
-        made = [
-            await door.post(
-                f"/applications/{application_id}/tasks",
-                TaskView,
-                NewTask(file_id=package, device_ids=device_ids[start : start + TARGETS_MOST]),
-            )
-            for start in range(0, len(device_ids), TARGETS_MOST)
-        ]
+        wanted = await door.get(f"/packages/{package}", PackageView)
+        if group:
+            tasks = [
+                NewTask(
+                    file_id=package,
+                    groups=group,
+                    manufacturer_name=manufacturer or wanted.manufacturer_name,
+                    device_type=device_type or wanted.device_type,
+                    model=model or wanted.model,
+                    policy=policy,
+                )
+            ]
+        else:
+            ids = await _device_ids(door, wanted.application_id, devices)
+            parts = [ids[start : start + TARGETS_MOST] for start in range(0, len(ids), TARGETS_MOST)]
+            tasks = [NewTask(file_id=package, device_ids=part, policy=policy) for part in parts]
+        path = f"/applications/{wanted.application_id}/tasks"
+        made = [await door.post(path, TaskView, task) for task in tasks]
     if json:
         print_json(made)
         return
@@ -84,13 +113,14 @@ async def watch(*operations: str, interval_s: float = 0.5, json: bool = False, p
                 print_json([])
             return 0
         tasks = [await door.get(f"/tasks/{name}", TaskView) for name in names]
-        if not door.running and any(task.tally.ended < task.tally.total for task in tasks):
+        if not door.running and any(task.waits_for != "nothing" for task in tasks):
             raise Failed("no platform is running here, so no task goes on: start one with fleetbell serve")
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("{task.fields[tally]}"),
+            TextColumn("{task.fields[waits]}", style="dim"),
             TimeElapsedColumn(),
             console=err(),
             disable=json,
@@ -145,7 +175,7 @@ async def list_(
         print_json(found)
         return
     print_table(
-        ("operation id", "kind", "version", "status", "devices", "made"),
+        ("operation id", "kind", "version", "status", "devices", "made", "waits for"),
         [
             (
                 each.operation_id,
@@ -154,6 +184,7 @@ async def list_(
                 each.status,
                 tally_words(each.tally),
                 ago(each.created_at_ms),
+                waits_words(each),
             )
             for each in found
         ],
@@ -168,7 +199,58 @@ def tally_words(tally: TallyView) -> str:
     '1 processing, 2 success'
     """
     names = ("wait", "processing", "success", "fail", "stop")
-    return ", ".join(f"{count} {name}" for name in names if (count := getattr(tally, name))) or "none"
+    words = ", ".join(f"{count} {name}" for name in names if (count := getattr(tally, name))) or "none"
+    return f"{words} ({tally.timeout} timed out)" if tally.timeout else words
+
+
+def waits_words(task: TaskView) -> str:
+    """What a task waits for; "" when it has ended."""
+    when = "" if task.due_at_ms is None else f" {ahead(task.due_at_ms)}"
+    match task.waits_for:
+        case "nothing":
+            return ""
+        case "devices":
+            return "its devices"
+        case "making":
+            return "its sub tasks to be made"
+        case "window":
+            return f"its window{when}"
+        case "retry":
+            return f"its retry{when}"
+        case "stop":
+            return "being stopped"
+
+
+def _policy(online: bool, window: tuple[str, str] | None, retries: int) -> dict[str, object] | None:
+    """The policy of these options; None when they are left out."""
+    if online and window:
+        raise Failed("--online has no window: leave out one of the two")
+    policy: dict[str, object] = {"executeType": "device_online" if online else "now"}
+    if window:
+        starts, ends = map(_wire, window)
+        policy = {"executeType": "custom", "startTime": starts, "endTime": ends}
+    if retries:
+        policy |= {"retryType": True, "retryTimes": retries}
+    return policy if online or window or retries else None
+
+
+def _wire(text: str) -> str:
+    """A time as it was typed, in the words of the API."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Failed(f"--window takes times such as 2026-11-20T22:00Z, not {text!r}") from error
+    if time.tzinfo is None:
+        raise Failed(f"--window needs the time zone of {text!r}: Z for UTC, or such as +02:00")
+    return time.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+async def _device_ids(door: Operator, application_id: str, names: tuple[str, ...]) -> list[str]:
+    """The devices of these names; without any, all of the application."""
+    every = await door.pages("/devices", Items[DeviceView], {"application_id": application_id})
+    if not every:
+        raise Failed("the application has no device; register one with: fleetbell device add NODE_ID")
+    return _chosen(every, names) if names else [each.device_id for each in every]
 
 
 def _chosen(every: list[DeviceView], names: tuple[str, ...]) -> list[str]:
@@ -189,10 +271,12 @@ async def _open_tasks(door: Operator) -> list[str]:
 
 
 async def _follow(door: Operator, task: TaskView, progress: Progress, interval_s: float) -> TaskView:
-    bar = progress.add_task(f"{task.kind} {task.target_version}", total=task.tally.total, tally="")
+    bar = progress.add_task(f"{task.kind} {task.target_version}", total=task.tally.total, tally="", waits="")
     while True:
-        progress.update(bar, completed=task.tally.ended, tally=tally_words(task.tally))
-        if task.tally.ended == task.tally.total:
+        progress.update(
+            bar, completed=task.tally.ended, tally=tally_words(task.tally), waits=waits_words(task)
+        )
+        if task.waits_for == "nothing":
             return task
         await asyncio.sleep(interval_s)
         task = await door.get(f"/tasks/{task.operation_id}", TaskView)

@@ -128,6 +128,19 @@ def ago(at_ms: int | None) -> str:
     return f"{passed_s} s ago"
 
 
+def ahead(at_ms: int) -> str:
+    """How long it is until then, in words.
+
+    >>> ahead(0)
+    'now'
+    """
+    left_s = (at_ms - time.time_ns() // 1_000_000) // 1000
+    for unit, unit_s in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if left_s >= unit_s:
+            return f"in {left_s // unit_s} {unit}"
+    return f"in {left_s} s" if left_s > 0 else "now"
+
+
 def size(size_bytes: int) -> str:
     """A size in words.
 

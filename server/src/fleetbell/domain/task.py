@@ -43,6 +43,26 @@ class Errand(enum.IntEnum):
     STOP = 4  # end each that has not ended
 
 
+class Wait(enum.StrEnum):
+    """What a task waits for next."""
+
+    NOTHING = "nothing"  # it has ended
+    DEVICES = "devices"
+    MAKING = "making"  # of its sub tasks
+    WINDOW = "window"
+    RETRY = "retry"
+    STOP = "stop"
+
+
+_WAITS = {
+    Errand.NONE: Wait.DEVICES,
+    Errand.MAKE: Wait.MAKING,
+    Errand.OFFER: Wait.WINDOW,
+    Errand.RETRY: Wait.RETRY,
+    Errand.STOP: Wait.STOP,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
     """How far the platform has come with a task. It is all that a restart needs to go on."""
@@ -97,6 +117,10 @@ class UpgradeTask:
     def total(self) -> int:
         """How many sub tasks it has, or will have once all are made."""
         return self.members if self.groups else len(self.device_ids)
+
+    @property
+    def waits_for(self) -> Wait:
+        return Wait.NOTHING if self.status.ended else _WAITS[self.course.errand]
 
     @property
     def window_ends_at_ms(self) -> int | None:

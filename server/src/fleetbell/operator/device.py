@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from fleetbell.domain.device import Device, Product
+from fleetbell.domain.subtask import Attempt
 from fleetbell.errors import DeviceBusy, DeviceUnknown, InputInvalid, NodeIdTaken
 from fleetbell.ids import new_target_token
 from fleetbell.operator.exchange import PagesOf, Services, items
 from fleetbell.operator.operation import Call, Table
-from fleetbell.operator.views import DeviceToAdd, DeviceView, Items
+from fleetbell.operator.views import DeviceToAdd, DeviceView, Items, UpgradeView
 from fleetbell.ports.store import Reading
 from fleetbell.services.device import NewDevice
 
@@ -28,13 +29,16 @@ def declare(table: Table, services: Services) -> None:
         device = await devices.register(call.part("application_id"), new)
         return DeviceView.of(device, None, with_token=True)
 
+    def upgrade_of(attempt: Attempt) -> UpgradeView:
+        return UpgradeView.of(attempt, services.tasks.deadline(attempt))
+
     @table.get("/devices")
     async def list_some(call: Call, query: PagesOf) -> Items[DeviceView]:
         """List devices in the order of registration, without their tokens."""
         found = devices.list(call.narrowed(query.application_id), query.wanted)
         action_ids = [device.action_id for device in found.rows if device.action_id is not None]
-        attempts = {attempt.action_id: attempt for attempt in reading.attempts(action_ids)}
-        return items(found, lambda device: DeviceView.of(device, attempts.get(device.action_id or 0)))
+        upgrades = {attempt.action_id: upgrade_of(attempt) for attempt in reading.attempts(action_ids)}
+        return items(found, lambda device: DeviceView.of(device, upgrades.get(device.action_id or 0)))
 
     @table.get("/devices/{name:path}", refusals=(DeviceUnknown, InputInvalid))
     async def show(call: Call) -> DeviceView:
@@ -44,7 +48,8 @@ def declare(table: Table, services: Services) -> None:
         """
         device = _found(reading, call)
         attempts = reading.attempts([device.action_id]) if device.action_id is not None else []
-        return DeviceView.of(device, attempts[0] if attempts else None, with_token=True)
+        upgrade = upgrade_of(attempts[0]) if attempts else None
+        return DeviceView.of(device, upgrade, with_token=True)
 
     @table.delete("/devices/{name:path}", refusals=(DeviceUnknown, InputInvalid, DeviceBusy))
     async def delete(call: Call) -> None:

@@ -11,7 +11,7 @@ from fleetbell.domain.application import Application, CallbackCa, ClientCertific
 from fleetbell.domain.device import Device
 from fleetbell.domain.package import Package
 from fleetbell.domain.signing_key import SigningKey
-from fleetbell.domain.subtask import Attempt, SubTask, UpgradeKind
+from fleetbell.domain.subtask import Attempt, Deadline, SubTask, UpgradeKind
 from fleetbell.domain.task import Tally, UpgradeTask
 from fleetbell.domain.token import ApiToken
 
@@ -235,7 +235,7 @@ class DeviceToAdd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class UpgradeView(msgspec.Struct, frozen=True, kw_only=True):
-    """What is shown of an attempt."""
+    """What is shown of an attempt; it fails at ``fails_at_ms`` unless its device gets ahead."""
 
     action_id: int
     operation_id: str
@@ -244,9 +244,10 @@ class UpgradeView(msgspec.Struct, frozen=True, kw_only=True):
     target_version: str
     status: str
     state: str
+    fails_at_ms: int | None
 
     @classmethod
-    def of(cls, attempt: Attempt) -> UpgradeView:
+    def of(cls, attempt: Attempt, deadline: Deadline | None) -> UpgradeView:
         return cls(
             action_id=attempt.action_id,
             operation_id=attempt.operation_id,
@@ -255,6 +256,7 @@ class UpgradeView(msgspec.Struct, frozen=True, kw_only=True):
             target_version=attempt.target_version,
             status=attempt.status.wire_name,
             state=attempt.state.wire_name,
+            fails_at_ms=None if deadline is None else deadline.at_ms,
         )
 
 
@@ -278,8 +280,7 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
     target_token: str | None = None
 
     @classmethod
-    def of(cls, device: Device, attempt: Attempt | None, *, with_token: bool = False) -> DeviceView:
-        """``attempt`` is the one that the device works on."""
+    def of(cls, device: Device, upgrade: UpgradeView | None, *, with_token: bool = False) -> DeviceView:
         return cls(
             device_id=device.device_id,
             application_id=device.application_id,
@@ -291,7 +292,7 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
             sw_version=device.sw_version,
             fw_version=device.fw_version,
             last_contact_at_ms=device.last_contact_at_ms,
-            upgrade=None if attempt is None else UpgradeView.of(attempt),
+            upgrade=upgrade,
             cancel_action_id=device.cancel_action_id,
             attributes=dict(device.attributes),
             created_at_ms=device.created_at_ms,
@@ -349,7 +350,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class TallyView(msgspec.Struct, frozen=True, kw_only=True):
-    """How many sub tasks stand where."""
+    """How many sub tasks stand where; ``timeout`` counts some of ``fail``."""
 
     total: int
     wait: int
@@ -357,6 +358,7 @@ class TallyView(msgspec.Struct, frozen=True, kw_only=True):
     success: int
     fail: int
     stop: int
+    timeout: int = 0
 
     @classmethod
     def of(cls, tally: Tally) -> TallyView:
@@ -367,6 +369,7 @@ class TallyView(msgspec.Struct, frozen=True, kw_only=True):
             success=tally.success,
             fail=tally.fail,
             stop=tally.stop,
+            timeout=tally.timeout,
         )
 
     @property
@@ -375,7 +378,7 @@ class TallyView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
-    """What is shown of a task."""
+    """What is shown of a task; what it waits for is due at ``due_at_ms``, if at a time."""
 
     operation_id: str
     application_id: str
@@ -383,6 +386,9 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     file_id: str
     target_version: str
     status: str
+    waits_for: Literal["nothing", "devices", "making", "window", "retry", "stop"]
+    due_at_ms: int | None
+    retries_left: int
     tally: TallyView
     created_at_ms: int
     started_at_ms: int | None
@@ -397,6 +403,9 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
             file_id=task.file_id,
             target_version=task.target_version,
             status=task.status.wire_name,
+            waits_for=task.waits_for.value,
+            due_at_ms=task.course.due_at_ms,
+            retries_left=task.course.retries_left,
             tally=TallyView.of(tally),
             created_at_ms=task.created_at_ms,
             started_at_ms=task.started_at_ms,

@@ -11,7 +11,7 @@ from fleetbell.clock import Clock
 from fleetbell.domain.device import Device, Product
 from fleetbell.domain.package import FILE_TYPE_NAMES, Package
 from fleetbell.domain.policy import Policy
-from fleetbell.domain.subtask import SubTask, SubTaskStatus, UpgradeKind
+from fleetbell.domain.subtask import Attempt, Deadline, SubTask, SubTaskStatus, UpgradeKind
 from fleetbell.domain.task import TARGETS_MOST, Course, Errand, Tally, TaskStatus, UpgradeTask
 from fleetbell.errors import (
     DeviceTypeMissing,
@@ -234,6 +234,12 @@ class Tasks:
         """How many sub tasks stand where. Raises TaskUnknown."""
         self.get(application_id, operation_id)
         return self._store.reading.tally(operation_id)
+
+    def deadline(self, attempt: Attempt) -> Deadline | None:
+        """Until when the step of an attempt may take; None when it waits for nothing."""
+        task = self._store.reading.task(attempt.operation_id)
+        window_ends_at_ms = None if task is None else task.window_ends_at_ms
+        return self._errands.rules.limits.deadline(attempt, window_ends_at_ms=window_ends_at_ms)
 
     async def stop(self, application_id: str, operation_id: str) -> Tally:
         """End every sub task that has not ended, tell the application, and have the devices told to give up.
