@@ -458,7 +458,27 @@ async def test_the_window_halves_with_each_failure(office: Office) -> None:
 
     assert len(office.posts) == 8
     office.posts[4].answer(OK)
-    await office.until(lambda: len(office.posts) == 10)
+    await office.posted(9)
+
+
+async def test_beyond_half_of_what_was_too_much_the_window_grows_slowly(office: Office) -> None:
+    office.new_dispatcher(Sending(window_first=8, poll_s=0.005))
+    await office.subscribe()
+    await office.dispatcher.start()
+    for number in range(40):
+        await office.push("news", device_id=f"dev-{number}")
+    await office.until(lambda: len(office.posts) == 8)
+    office.posts[0].answer(DOWN)
+    for post in office.posts[1:5]:
+        post.answer(OK)
+
+    await office.posted(9)  # 8 / 2, and one more for four successes
+    for post in office.posts[5:9]:
+        post.answer(OK)
+    await office.until(lambda: len(office.posts) == 14)
+    await office.rounds()
+
+    assert len(office.posts) == 14  # five at the same time
 
 
 async def test_a_resting_endpoint_gets_nothing_and_then_one_probe(office: Office) -> None:

@@ -43,6 +43,7 @@ from fleetbell_sdk.signature import Sign
 _log = structlog.get_logger(__name__)
 
 _BACK_MS = 1000  # a clock that goes back by more than this was put right
+_ASKED_MOST_S = 6 * 3600  # the longest rest that an endpoint gets for asking
 
 
 class Dispatcher:
@@ -144,10 +145,16 @@ class Dispatcher:
 
     async def start(self) -> None:
         """Begin to send. Whatever an earlier sender had claimed is due again."""
-        await self._store.write(lambda tx: tx.release_claims())
+        now_ms = self._clock.now_ms()
+
+        def begin(tx: Transaction) -> None:
+            tx.release_claims()
+            tx.hasten(later_than_ms=now_ms + self._longest_wait_ms(), at_ms=now_ms)
+
+        await self._store.write(begin)
         for endpoint in self._store.reading.endpoints():
             self._known(endpoint.endpoint_id)
-        self._latest_ms = self._clock.now_ms()
+        self._latest_ms = now_ms
         self._claiming = asyncio.create_task(self._claim_forever())
 
     async def stop(self, *, wait_s: float) -> None:
@@ -169,6 +176,11 @@ class Dispatcher:
         if self._settling is not None:
             self._settling.cancel()
             await asyncio.gather(self._settling, return_exceptions=True)
+
+    def _longest_wait_ms(self) -> int:
+        """No message is put off for longer than this. One that seems to be was put off by a wrong clock."""
+        longest_s = max(*self._schedule.unreachable_s, *self._schedule.refused_s, _ASKED_MOST_S)
+        return self._schedule.stretched_ms(longest_s, draw=1.0)
 
     # -- endpoints
 
@@ -298,7 +310,7 @@ class Dispatcher:
         elif blamed and not alone:
             self._blame(outlet, answer, now_ms, draw)
         if isinstance(answer, Unreachable):
-            outlet.window = max(1.0, outlet.window / 2)
+            outlet.shrink()
             if answer.retry_after_s:
                 asked_ms = now_ms + round(answer.retry_after_s * 1000)
                 outlet.asked_until_ms = max(outlet.asked_until_ms, asked_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
+from math import inf
 
 import msgspec
 
@@ -30,11 +31,14 @@ class Outlet:
     """What the sender knows of one endpoint. Only the event loop changes it.
 
     *Closed*, its window is open: it grows by one with each success and halves with each failure of the
-    endpoint. *Open*, after a failure, it rests. *Half-open*, after a rest, one post at a time is its probe.
+    endpoint. Beyond half of what it was when it failed last, it grows by one in the time that a whole window
+    takes: an endpoint that is only weak is not knocked over again and again. *Open*, after a failure, it
+    rests. *Half-open*, after a rest, one post at a time is its probe.
     """
 
     endpoint: Endpoint
     window: float
+    careful_from: float = inf  # the window beyond which it grows slowly
     ready: deque[Head] = field(default_factory=deque)
     under_way: int = 0
     held: int = 0  # ready, under way, or answered and not settled yet
@@ -107,7 +111,8 @@ class Outlet:
         """It works. True when it was failing and is back: its rest ends, unless it asked for one itself."""
         self.goods += 1
         self.good_at_ms = now_ms
-        self.window = min(sending.window_most, self.window + 1)
+        growth = 1 if self.window < self.careful_from else 1 / self.window
+        self.window = min(sending.window_most, self.window + growth)
         if not self.failing:
             return False
         self.endpoint = replace(self.endpoint, health=HEALTHY)
@@ -138,6 +143,12 @@ class Outlet:
         )
         self.endpoint = replace(self.endpoint, health=after)
         self.overdue = after.overdue(schedule.horizon_ms)
+
+    def shrink(self) -> None:
+        """A post failed: fewer at the same time from now on. Failures of one wave count as one for later."""
+        if self.window > self.careful_from or self.careful_from == inf:
+            self.careful_from = max(2.0, self.window / 2)
+        self.window = max(1.0, self.window / 2)
 
     def clock_went_back(self, now_ms: int) -> None:
         """Times that were noted mean nothing any more: whatever waits may go at once."""
