@@ -56,6 +56,7 @@ OLD_CLASSES: set[type] = {
     legacy.DeviceUpgrade,
     legacy.DeviceManagement,
     legacy.DataCollection,
+    legacy.DeviceGroupManagement,
     legacy.Constant,
 }
 CLASSES: set[type] = {
