@@ -99,3 +99,16 @@ async def test_a_key_signs_beside_the_secret_from_its_first_to_its_last_millisec
         told_by(signer([secret], keys))
         for keys in ([former_key], [former_key], [new_key, former_key], [new_key, former_key], [new_key])
     ]
+
+
+async def test_a_key_signs_also_after_the_clock_was_put_back_to_before_it_was_made() -> None:
+    store = MemoryStore()
+    await keep(store)
+    former = a_signing_key("key-1", private_key=FORMER, signs_until_ms=START_MS + 900)
+    new = a_signing_key("key-2", signs_from_ms=START_MS + 500)
+    for key in (former, new):
+        await store.write(lambda tx, key=key: tx.add_signing_key(key))  # type: ignore[misc]
+
+    told = signatures(Signers(store), at_ms=START_MS - 86_400_000)
+
+    assert told == told_by(signer([Secret.parse(SIGNING_SECRET)], [PrivateKey.parse(FORMER)]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -52,3 +52,13 @@ class SigningKey:
 def is_rotating(keys: Iterable[SigningKey], *, at_ms: int) -> bool:
     """Whether one key is about to take another's place: it is announced, or both sign."""
     return sum(not key.has_ended(at_ms=at_ms) for key in keys) > 1
+
+
+def signing(keys: Sequence[SigningKey], *, at_ms: int) -> tuple[SigningKey, ...]:
+    """Those of ``keys`` (the oldest first) that sign, the newest first.
+
+    There is always one unless all have ended: when the clock was put back to before the oldest one signs,
+    that one does all the same, because nothing else would prove the messages.
+    """
+    sign = tuple(key for key in reversed(keys) if key.signs(at_ms=at_ms))
+    return sign or tuple(key for key in keys if not key.has_ended(at_ms=at_ms))[:1]

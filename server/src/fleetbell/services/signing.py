@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from fleetbell.domain.application import Application
-from fleetbell.domain.signing_key import SigningKey
+from fleetbell.domain.signing_key import SigningKey, signing
 from fleetbell.ports.store import Store
 from fleetbell_sdk.signature import PrivateKey, Secret, Sign, signer
 
@@ -47,9 +47,9 @@ class Signers:
             return None, at_ms + _LOOK_AGAIN_MS
         keys = self._store.reading.signing_keys(application_id)
         secrets = [Secret.parse(text) for text in application.signing.valid(at_ms=at_ms)]
-        signing = [PrivateKey.parse(key.private_key) for key in reversed(keys) if key.signs(at_ms=at_ms)]
+        private_keys = [PrivateKey.parse(key.private_key) for key in signing(keys, at_ms=at_ms)]
         changes = (change_ms for change_ms in _changes_ms(application, keys) if change_ms > at_ms)
-        return signer(secrets, signing), min((at_ms + _LOOK_AGAIN_MS, *changes))
+        return signer(secrets, private_keys), min((at_ms + _LOOK_AGAIN_MS, *changes))
 
 
 def _changes_ms(application: Application, keys: tuple[SigningKey, ...]) -> Iterator[int]:
