@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,29 +18,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import fleet
-from fleetbell.adapters.sqlite.store import SqliteStore
+from benchmarks import fleet, wrk
+from benchmarks.figures import Row, cpu_s_of
 
 _SCRIPT = """
 local number = 0
 request = function()
     number = (number + 7919) % {devices}
-    return wrk.format("GET", "/default/controller/v1/node-" .. number, {{
+    return wrk.format("GET", "/{application_id}/controller/v1/node-" .. number, {{
         ["Authorization"] = "TargetToken token-" .. number,
     }})
 end
-done = function(summary)
-    io.write(string.format('{{"requests": %d, "refused": %d, "seconds": %f}}\\n',
-        summary.requests,
-        summary.errors.status + summary.errors.connect + summary.errors.read
-            + summary.errors.write + summary.errors.timeout,
-        summary.duration / 1e6))
-end
 """
-
-
-class LoadMissing(RuntimeError):
-    """There is no wrk on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,45 +44,30 @@ class Polls:
     memory_mib: float  # of the platform's process afterwards
 
 
-def wrk() -> str:
-    """The path of wrk.
-
-    Raises:
-        LoadMissing: it is not installed.
-    """
-    path = shutil.which("wrk")
-    if path is None:
-        raise LoadMissing("wrk is not installed; on Debian: apt-get install wrk")
-    return path
-
-
 def run(*, devices: int, seconds: int, waiting: bool, connections: int = 64) -> Polls:
     """Poll a fresh platform with so many devices."""
-    program = wrk()
     with tempfile.TemporaryDirectory(prefix="fleetbell-bench-") as name:
         folder = Path(name)
         (folder / "data").mkdir(mode=0o700)
-        asyncio.run(_fill(folder / "data" / "fleetbell.db", devices, waiting=waiting))
-        script = folder / "polls.lua"
-        script.write_text(_SCRIPT.format(devices=devices))
+        asyncio.run(fleet.fill_folder(folder / "data", devices=devices, url=None, tasks=waiting))
         with serving(folder / "data") as (pid, url):
-            cpu_s = _cpu_s(pid)
-            ended = subprocess.run(
-                [program, "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url],
-                check=True,
-                capture_output=True,
-                text=True,
-            )
-            told = json.loads(ended.stdout.strip().splitlines()[-1])
-            cpu_s = _cpu_s(pid) - cpu_s
+            cpu_s = cpu_s_of(pid)
+            told = poll(url, devices=devices, seconds=seconds, connections=connections)
+            cpu_s = cpu_s_of(pid) - cpu_s
             return Polls(
                 devices=devices,
                 waiting=waiting,
-                polls_per_s=told["requests"] / told["seconds"],
-                refused=told["refused"],
-                cpu_s_per_1000=cpu_s / told["requests"] * 1000,
-                memory_mib=_memory_mib(pid),
+                polls_per_s=told.requests / told.seconds,
+                refused=told.refused,
+                cpu_s_per_1000=cpu_s / told.requests * 1000,
+                memory_mib=memory_mib(pid),
             )
+
+
+def poll(url: str, *, devices: int, seconds: int, connections: int = 64) -> wrk.Told:
+    """Poll a served platform as its first ``devices`` devices."""
+    script = _SCRIPT.format(application_id=fleet.APPLICATION_ID, devices=devices)
+    return wrk.run(url, script, seconds=seconds, connections=connections)
 
 
 @contextlib.contextmanager
@@ -106,6 +79,8 @@ def serving(folder: Path) -> Iterator[tuple[int, str]]:
         "FLEETBELL_DEVICES__HTTPS_PORT": "0",
         "FLEETBELL_OPERATOR__PORT": "0",
         "FLEETBELL_DEVICES__HTTP_PORT": "0",
+        "FLEETBELL_EGRESS__ALLOW": "127.0.0.0/8",
+        "FLEETBELL_LOGGING__LEVEL": "error",
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "fleetbell", "serve", "--json"],
@@ -122,18 +97,31 @@ def serving(folder: Path) -> Iterator[tuple[int, str]]:
         process.communicate()
 
 
-async def _fill(path: Path, devices: int, *, waiting: bool) -> None:
-    store = SqliteStore.open(path)
-    await fleet.fill(store, devices=devices, url=None, tasks=waiting)
-    await store.close()
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _memory_mib(pid: int) -> float:
+def memory_mib(pid: int) -> float:
+    """What a process holds of the machine's memory."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) / 1024
+
+
+def rows(*, seconds: int) -> list[Row]:
+    """Polls of devices that are idle, and of devices that have an upgrade waiting."""
+    return [_row(run(devices=5000, seconds=seconds, waiting=waiting), seconds) for waiting in (False, True)]
+
+
+def _row(found: Polls, seconds: int) -> Row:
+    load = "an upgrade waiting" if found.waiting else "idle"
+    return Row(
+        "polls",
+        "DDI polls",
+        f"{found.devices:,} devices, {load}, HTTP, target tokens, {seconds} s",
+        f"{found.polls_per_s:,.0f}/s, {found.cpu_s_per_1000:.3f} CPU s per 1,000, {found.refused} refused",
+        "2,500/s",
+    )
+
+
+def memory_rows(*, idle: int, seconds: int) -> list[Row]:
+    """The memory of a platform with many idle devices."""
+    found = run(devices=idle, seconds=seconds, waiting=False)
+    settings = f"{idle:,} idle devices, after {seconds} s of polls"
+    return [Row("memory", "the platform's process", settings, f"{found.memory_mib:.0f} MiB", "300 MB")]

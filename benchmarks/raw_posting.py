@@ -6,15 +6,15 @@ By hand: ``python -m benchmarks.raw_posting`` prints a line for each way to post
 from __future__ import annotations
 
 import asyncio
-import resource
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 
 from benchmarks import sink
+from benchmarks.figures import Rate, own_cpu_s
+from benchmarks.message import BODY, SIGN
 from fleetbell.adapters.callback_http import HttpCallback
 from fleetbell.domain.application import Trust
 from fleetbell.domain.delivery import Accepted, Answer
@@ -22,34 +22,24 @@ from fleetbell.domain.egress import Egress
 from fleetbell.ports.callback import Push, Trace
 from fleetbell_sdk import signature
 
-_BODY = (
-    b'{"notifyType":"fwUpgradeStateChangeNotify","deviceId":"5b6ce2d8-7a4e-4f1d-9e0a-2f3f7f2f0c11",'
-    b'"appId":"bench","operationId":"operation-1","subOperationId":"sub-1","step":"1","stepDesc":"downloading"}'
-)
 _APPLICATION = "bench"
-_KEY = b"benchmarks-sign-with-this"
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """What one run reached; CPU is this process's, without the sink's."""
-
-    posts_per_s: float
-    cpu_s_per_1000: float
 
 
 class _Run:
-    """Keeps ``in_flight`` posts under way until ``count`` were answered."""
+    """Keeps ``in_flight`` posts under way until ``count`` were answered, and for ``seconds`` at least."""
 
-    def __init__(self, callback: HttpCallback, url: str, count: int, key: bytes | None) -> None:
+    def __init__(
+        self, callback: HttpCallback, url: str, count: int, sign: signature.Sign | None, *, seconds: float = 0
+    ) -> None:
         self._callback = callback
         self._url = url
         self._started = 0
         self._count = count
-        self._left = count
-        self._key = key
+        self._until_s = time.perf_counter() + seconds
+        self._under_way = 0
+        self._sign = sign
         self._made_at_s = int(time.time())
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def start(self, in_flight: int) -> None:
         for _ in range(min(in_flight, self._count)):
@@ -57,8 +47,9 @@ class _Run:
 
     def _post(self) -> None:
         self._started += 1
+        self._under_way += 1
         self._callback.post(
-            Push(url=self._url, headers=self._headers(), body=_BODY, application_id=_APPLICATION),
+            Push(url=self._url, headers=self._headers(), body=BODY, application_id=_APPLICATION),
             self._answered,
         )
 
@@ -66,8 +57,8 @@ class _Run:
         message_id = f"msg_{self._started}"
         signed = (
             ()
-            if self._key is None
-            else (f"webhook-signature: {signature.sign(self._key, message_id, self._made_at_s, _BODY)}",)
+            if self._sign is None
+            else (f"webhook-signature: {self._sign(message_id, self._made_at_s, BODY)}",)
         )
         return (
             "content-type: application/json",
@@ -83,15 +74,16 @@ class _Run:
             if not self.ended.done():
                 self.ended.set_exception(RuntimeError(f"the sink did not accept a post: {answer}"))
             return
-        self._left -= 1
-        if self._started < self._count:
+        self._under_way -= 1
+        if self._started < self._count or time.perf_counter() < self._until_s:
             self._post()
-        elif not self._left:
-            self.ended.set_result(None)
+        elif not self._under_way:
+            self.ended.set_result(self._started)
 
 
-async def run(url: str, ca_pem: str, count: int, in_flight: int, sign: bool) -> Rate:
-    """Post ``count`` messages to ``url``, ``in_flight`` at a time, over connections that stand already.
+async def run(url: str, ca_pem: str, count: int, in_flight: int, *, sign: bool, seconds: float = 0.0) -> Rate:
+    """Post ``count`` messages to ``url``, ``in_flight`` at a time, over connections that stand already; go on
+    with more until ``seconds`` are over.
 
     Raises:
         RuntimeError: a post was not answered with 2xx.
@@ -100,24 +92,19 @@ async def run(url: str, ca_pem: str, count: int, in_flight: int, sign: bool) -> 
         callback = HttpCallback(trust_folder=Path(folder), egress=Egress.parse(["127.0.0.0/8"]))
         try:
             callback.set_trust(_APPLICATION, Trust(cas=(ca_pem,) if ca_pem else ()))
-            key = _KEY if sign else None
+            signing = SIGN if sign else None
             for warm_count in (1, 4 * in_flight):  # the first one learns whether the sink speaks HTTP/2
-                warm = _Run(callback, url, warm_count, key)
+                warm = _Run(callback, url, warm_count, signing)
                 warm.start(in_flight)
                 await warm.ended
-            wall, cpu = time.perf_counter(), _cpu_s()
-            main = _Run(callback, url, count, key)
+            wall, cpu = time.perf_counter(), own_cpu_s()
+            main = _Run(callback, url, count, signing, seconds=seconds)
             main.start(in_flight)
-            await main.ended
-            wall, cpu = time.perf_counter() - wall, _cpu_s() - cpu
-            return Rate(posts_per_s=count / wall, cpu_s_per_1000=cpu / count * 1000)
+            posted = await main.ended
+            wall, cpu = time.perf_counter() - wall, own_cpu_s() - cpu
+            return Rate(posts_per_s=posted / wall, cpu_s_per_1000=cpu / posted * 1000)
         finally:
             await callback.close()
-
-
-def _cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def main(count: int = 30_000, in_flight: int = 64) -> None:

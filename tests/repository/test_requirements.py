@@ -9,7 +9,7 @@ import pytest
 
 from tests.repository.tree import ROOT
 
-SETS = ["setup", "run", "dev"]
+SETS = ["setup", "run", "dev", "bench"]
 PIN = re.compile(
     r"(?P<name>[a-z0-9-]+)==(?P<version>[\w.]+)(?: ; [^\\]+)? \\\n"
     r"(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+"
