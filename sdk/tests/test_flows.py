@@ -316,9 +316,24 @@ def test_one_string_is_not_a_list_of_devices() -> None:
 SIMPLE: list[tuple[Callable[[Session], Flow[object]], str, str]] = [
     (lambda s: flows.device(s, "a/b c"), "GET", "/iocm/app/dm/v1.4.0/devices/a%2Fb%20c"),
     (
-        lambda s: flows.device_page(s, page_no=2, page_size=5),
+        lambda s: flows.device_page(
+            s,
+            name=None,
+            device_type="WaterMeter",
+            protocol_type=None,
+            location=None,
+            status="ONLINE",
+            sort="ASC",
+            page_no=2,
+            page_size=5,
+        ),
         "GET",
-        "/iocm/app/dm/v1.4.0/devices?pageNo=2&pageSize=5",
+        "/iocm/app/dm/v1.4.0/devices?deviceType=WaterMeter&status=ONLINE&sort=ASC&pageNo=2&pageSize=5",
+    ),
+    (
+        lambda s: flows.device_activation(s, "d"),
+        "GET",
+        "/iocm/app/reg/v1.1.0/deviceCredentials/d",
     ),
     (lambda s: flows.delete_device(s, "d", cascade=None), "DELETE", "/iocm/app/dm/v1.4.0/devices/d"),
     (
@@ -408,6 +423,47 @@ def test_each_call_has_its_method_and_path(
 
     assert (request.method, request.path) == (method, path)
     assert request.headers["Authorization"] == "Bearer token-0"
+
+
+def test_a_device_is_changed_by_what_is_set() -> None:
+    _, [request] = told(
+        flows.modify_device(a_session(), "d", {"name": "", "model": "M", "imsi": None}), answer(204)
+    )
+
+    assert (request.method, request.path) == ("PUT", "/iocm/app/dm/v1.4.0/devices/d")
+    assert as_bytes(request) == b'{"name":"","model":"M"}'
+
+
+def test_a_refreshed_key_is_read() -> None:
+    key, [request] = told(
+        flows.refresh_device_key(a_session(), "d", node_id="n", verify_code=None, timeout_s=None),
+        answer(body={"verifyCode": "v", "timeout": 60}),
+    )
+
+    assert (request.method, request.path) == ("PUT", "/iocm/app/reg/v1.1.0/deviceCredentials/d")
+    assert as_bytes(request) == b'{"nodeId":"n"}'
+    assert (key.verify_code, key.timeout_s) == ("v", 60)
+    assert "v" not in repr(key).replace("RefreshedKey", "")
+
+
+def test_a_device_that_was_never_heard_is_not_activated() -> None:
+    body = {"deviceId": "d", "activated": "false", "name": "n"}
+
+    status, _ = told(flows.device_activation(a_session(), "d"), answer(body=body))
+
+    assert (status.device_id, status.activated, status.name) == ("d", False, "n")
+
+
+def test_subscribing_to_service_data_tells_the_subscription() -> None:
+    body = {"subscriptionId": "x", "notifyType": "deviceAdded", "callbackUrl": "https://h:1/p"}
+
+    subscription, [request] = told(
+        flows.subscribe_service_data(a_session(), "deviceAdded", "https://h:1/p"), answer(201, body=body)
+    )
+
+    assert request.path == "/iocm/app/sub/v1.2.0/subscriptions"
+    assert as_bytes(request) == b'{"notifyType":"deviceAdded","callbackUrl":"https://h:1/p"}'
+    assert subscription.subscription_id == "x"
 
 
 def test_an_empty_id_is_refused_before_it_names_a_whole_list() -> None:

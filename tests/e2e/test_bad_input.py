@@ -27,7 +27,18 @@ from tests.e2e.platform import Platform, running_platform
 MEMORY_MOST_KIB = 200 * 1024
 SECRET_WORDS = ("Traceback", 'File "', "site-packages", "Reference:")
 DOCUMENTED = {(row.status, row.code) for rows in TABLE.values() for row in rows.values()}
-TABLES = ("application", "device", "package", "task", "sub_task", "subscription", "notification", "delivery")
+TABLES = (
+    "application",
+    "device",
+    "device_group",
+    "device_group_member",
+    "package",
+    "task",
+    "sub_task",
+    "subscription",
+    "notification",
+    "delivery",
+)
 ANSWER_S = 30.0
 FILE_BYTES = 256_000
 
@@ -37,6 +48,9 @@ CATEGORY = "/iodm/northbound/v1.5.0/category"
 OPERATIONS = "/iodm/northbound/v1.5.0/operations"
 DEVICES = "/iocm/app/dm/v1.4.0/devices"
 REGISTER = "/iocm/app/reg/v1.1.0/deviceCredentials"
+GROUPS = "/iocm/app/devgroup/v1.3.0/devGroups"
+ADD = "/iocm/app/dm/v1.1.0/devices/addDevGroupTagToDevices"
+REMOVE = "/iocm/app/dm/v1.1.0/devices/deleteDevGroupTagFromDevices"
 REGISTER_2 = "/iocm/app/reg/v2.0.0/deviceCredentials"
 SEC = "/iocm/app/sec/v1.1.0"
 JSON_CALLS = (
@@ -47,6 +61,10 @@ JSON_CALLS = (
     f"{OPERATIONS}/softwareUpgrade",
     f"{OPERATIONS}/firmwareUpgrade",
     SUBSCRIBE,
+    SUBSCRIPTIONS,
+    GROUPS,
+    ADD,
+    REMOVE,
 )
 
 
@@ -339,7 +357,7 @@ async def test_ids_of_nobody_and_of_another_application_are_equally_unknown(grou
             ),
             404,
         )
-    listed = await ground.call("GET", DEVICES, headers=ground.stranger.headers)
+    listed = await ground.call("GET", f"{DEVICES}?pageNo=0", headers=ground.stranger.headers)
     assert listed.json()["devices"] == []
     refused(await ground.call("DELETE", SUBSCRIPTIONS, headers=ground.stranger.headers), 404)
     refused(await ground.call("GET", f"{SUBSCRIPTIONS}?appId={ground.stranger.app_id}"), 403)
@@ -414,7 +432,16 @@ async def test_a_page_that_cannot_be_is_refused(ground: Ground, query: str) -> N
 
 async def test_a_query_of_a_thousand_parameters_is_read_at_once(ground: Ground) -> None:
     loop = asyncio.get_running_loop()
-    head = b"GET " + DEVICES.encode() + b"?" + b"a=1&" * 14_000 + b" HTTP/1.1\r\n" + ground.head() + b"\r\n"
+    head = (
+        b"GET "
+        + DEVICES.encode()
+        + b"?"
+        + b"a=1&" * 14_000
+        + b"pageNo=0"
+        + b" HTTP/1.1\r\n"
+        + ground.head()
+        + b"\r\n"
+    )
     begun_s = loop.time()
 
     assert b" 200 OK" in await ground.raw(ground.platform.northbound_url, head)
@@ -759,7 +786,7 @@ async def test_many_connections_that_say_nothing_keep_nobody_out(ground: Ground)
                 held.push_async_callback(gone, writer)
                 if number % 2:
                     writer.write(b"GET / HTTP/1.1\r\nx: ")
-        assert (await ground.call("GET", DEVICES)).status_code == 200
+        assert (await ground.call("GET", f"{DEVICES}?pageNo=0")).status_code == 200
 
 
 async def test_the_operators_door_refuses_in_order(ground: Ground) -> None:
@@ -795,11 +822,11 @@ async def test_an_expired_token_is_refused_with_the_documented_code(short_path: 
         context = ssl.create_default_context(cafile=str(platform.ca_file))
         async with httpx2.AsyncClient(verify=context, timeout=ANSWER_S) as http:
             app = await login(http, url, app_id, made["login_secret"])
-            answer = await http.get(url + DEVICES, headers=app.headers)
+            answer = await http.get(f"{url}{DEVICES}?pageNo=0", headers=app.headers)
             assert answer.status_code == 200
             async with asyncio.timeout(ANSWER_S):
                 while answer.status_code == 200:
                     await asyncio.sleep(0.1)
-                    answer = await http.get(url + DEVICES, headers=app.headers)
+                    answer = await http.get(f"{url}{DEVICES}?pageNo=0", headers=app.headers)
 
             assert refused(answer, 403) == "1010005"

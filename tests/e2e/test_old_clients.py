@@ -31,6 +31,9 @@ SUBSCRIPTIONS = "/iocm/app/sub/v1.2.0/subscriptions"
 PACKAGES = "/iodm/northbound/v1.5.0/category"
 OPERATIONS = "/iodm/northbound/v1.5.0/operations"
 DEVICES = "/iocm/app/dm/v1.4.0/devices"
+GROUPS = "/iocm/app/devgroup/v1.3.0/devGroups"
+MEMBERS = "/iocm/app/dm/v1.2.0/devices/ids"
+MEMBERSHIP = "/iocm/app/dm/v1.1.0/devices"
 REGISTER = "/iocm/app/reg/v1.1.0/deviceCredentials"
 JSON = "application/json; charset=UTF-8"
 RECEIVER = "https://127.0.0.1:8443/v1.0.0/messageReceiver"
@@ -157,7 +160,7 @@ async def test_login_and_refresh_answer_the_five_documented_fields(app: Applicat
 @pytest.mark.parametrize("query", ["", "?", "?&", "?&pageNo=0&pageSize=10", "?appId=&pageNo=&pageSize="])
 @pytest.mark.parametrize(
     ("path", "items"),
-    [(PACKAGES, "data"), (OPERATIONS, "data"), (SUBSCRIPTIONS, "subscriptions"), (DEVICES, "devices")],
+    [(PACKAGES, "data"), (OPERATIONS, "data"), (SUBSCRIPTIONS, "subscriptions"), (GROUPS, "list")],
 )
 async def test_a_list_is_read_with_every_form_of_an_empty_query(
     app: Application, path: str, items: str, query: str
@@ -166,9 +169,16 @@ async def test_a_list_is_read_with_every_form_of_an_empty_query(
 
     assert answer.status == 200
     assert set(answer.json) == {items, "pageNo", "pageSize", "totalCount"}
-    default = 25 if path == DEVICES else 10
-    wanted = 10 if "pageSize=10" in query else default
-    assert (answer.json["pageNo"], answer.json["pageSize"]) == (0, wanted)
+    assert (answer.json["pageNo"], answer.json["pageSize"]) == (0, 10)
+
+
+async def test_a_list_of_devices_needs_a_page_or_a_gateway(app: Application) -> None:
+    listed = await app.call("GET", f"{DEVICES}?&pageNo=0")
+
+    assert set(listed.json) == {"devices", "pageNo", "pageSize", "totalCount"}
+    assert (listed.json["pageNo"], listed.json["pageSize"]) == (0, 25)
+    for query in ("", "?", "?&", "?appId=&pageNo=&pageSize="):
+        assert (await app.call("GET", DEVICES + query)).refusal == (400, "100218")
 
 
 async def test_a_get_may_have_a_body_and_the_application_another_header(app: Application) -> None:
@@ -288,6 +298,7 @@ async def test_a_device_is_shown_as_documented_and_deleted_with_204(app: Applica
         "lastModifiedTime",
         "deviceInfo",
         "services",
+        "imsi",
     ]
     assert list(one.json) == documented
     upgrade = ("nodeId", "deviceType", "manufacturerName", "model", "swVersion", "fwVersion", "status")
@@ -295,3 +306,74 @@ async def test_a_device_is_shown_as_documented_and_deleted_with_204(app: Applica
     assert [info[name] for name in upgrade] == ["meter-4", "WaterMeter", "Acme", "WM10", "", "", "OFFLINE"]
     assert (deleted.status, deleted.text) == (204, "")
     assert gone.refusal == (404, "100403")
+
+
+async def test_a_group_goes_the_whole_documented_way(app: Application) -> None:
+    devices = [await app.register(f"meter-of-group-{number}") for number in range(2)]
+    own = f"accessAppId={app.app_id}"
+    unset = dict.fromkeys(("appId", "description", "deviceIds", "id"))
+    made = await app.post(GROUPS, **unset, maxDevNum="9", name="hall")
+    group_id = made.json["id"]
+    members = {"accessAppId": None, "devGroupId": group_id, "deviceIds": devices}
+    added = await app.post(f"{MEMBERSHIP}/addDevGroupTagToDevices?&{own}", **members)
+    changed = await app.call(
+        "PUT", f"{GROUPS}/{group_id}?{own}", '{"description": null, "maxDevNum": null, "name": "yard"}'
+    )
+    one = await app.call("GET", f"{GROUPS}/{group_id}?{own}")
+    listed = await app.call("GET", f"{GROUPS}?&{own}&name=yard&pageNo=0&pageSize=1")
+    page = await app.call("GET", f"{MEMBERS}?&{own}&devGroupId={group_id}&pageNo=1&pageSize=1")
+    removed = await app.post(
+        f"{MEMBERSHIP}/deleteDevGroupTagFromDevices", **{**members, "deviceIds": devices[:1]}
+    )
+    left = await app.call("GET", f"{MEMBERS}?&devGroupId={group_id}")
+    deleted = await app.call("DELETE", f"{GROUPS}/{group_id}?{own}")
+    gone = await app.call("GET", f"{GROUPS}/{group_id}?")
+
+    shown = (
+        f'{{"name":"yard","description":"","id":"{group_id}","appId":"{app.app_id}","maxDevNum":9,'
+        f'"curDevNum":2,"creator":"{app.app_id}"}}'
+    )
+    named = f'{{"devGroupId":"{group_id}","deviceIds":["{devices[0]}","{devices[1]}"]}}'
+    assert made.text == shown.replace("yard", "hall").replace(':2,"creator', ':0,"creator')
+    assert (added.text, changed.text, one.text) == (named, shown, shown)
+    assert listed.text == f'{{"totalCount":1,"pageNo":0,"pageSize":1,"list":[{shown}]}}'
+    assert page.text == f'{{"totalCount":2,"pageNo":1,"pageSize":1,"deviceIds":["{devices[1]}"]}}'
+    assert removed.text == f'{{"devGroupId":"{group_id}","deviceIds":["{devices[0]}"]}}'
+    assert left.json["deviceIds"] == devices[1:]
+    assert (deleted.status, deleted.text) == (200, "")
+    assert gone.refusal == (200, "100603")
+
+
+async def test_service_data_is_subscribed_to_with_the_owner_flag_twice(app: Application) -> None:
+    body = {"appId": None, "callbackUrl": RECEIVER, "notifyType": "deviceAdded", "ownerFlag": "true"}
+
+    made = await app.post(f"{SUBSCRIPTIONS}?ownerFlag=true", **body)
+    other = await app.post(f"{SUBSCRIPTIONS}?&ownerFlag=false", **{**body, "notifyType": "bindDevice"})
+    ended = await app.call("DELETE", f"{SUBSCRIPTIONS}?&callbackUrl={RECEIVER}&notifyType=deviceAdded")
+
+    subscription_id = made.json["subscriptionId"]
+    assert made.status == 201
+    assert made.text == (
+        f'{{"subscriptionId":"{subscription_id}","notifyType":"deviceAdded","callbackUrl":"{RECEIVER}"}}'
+    )
+    assert other.refusal == (400, "100228")
+    assert (ended.status, ended.text) == (204, "")
+
+
+async def test_a_device_is_changed_with_204_and_its_key_refreshed(app: Application) -> None:
+    device_id = await app.register("meter-5")
+    fields = ("customFields", "deviceConfig", "endUser", "imsi", "ip", "isSecure", "location", "mute", "psk")
+    change = json.dumps({**dict.fromkeys(fields), "deviceId": device_id, "model": "WM11", "name": "Hall"})
+
+    changed = await app.call("PUT", f"{DEVICES}/{device_id}?appId={app.app_id}", change)
+    key = '{"nodeId": "meter-6", "timeout": "0", "verifyCode": "v-1"}'
+    refreshed = await app.call("PUT", f"{REGISTER}/{device_id}?&appId={app.app_id}", key)
+    status = await app.call("GET", f"{REGISTER}/{device_id}?")
+    one = await app.call("GET", f"{DEVICES}/{device_id}?&select=imsi")
+
+    assert (changed.status, changed.text) == (204, "")
+    assert refreshed.text == '{"verifyCode":"v-1","timeout":0}'
+    assert status.text == f'{{"deviceId":"{device_id}","activated":false,"name":"Hall"}}'
+    info = one.json["deviceInfo"]
+    assert (info["nodeId"], info["model"], info["manufacturerName"]) == ("meter-6", "WM11", "Acme")
+    assert one.json["imsi"] == ""

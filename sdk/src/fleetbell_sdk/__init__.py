@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Activation",
     "ApiRefused",
     "AsyncClient",
     "AsyncReceiver",
@@ -86,6 +87,7 @@ __all__ = [
     "PublicKey",
     "PushMessage",
     "Receiver",
+    "RefreshedKey",
     "RegisteredDevice",
     "Reply",
     "ResponseUnreadable",
@@ -111,12 +113,14 @@ __all__ = [
 _MODULES: Final = {
     "async_client": ["AsyncClient"],
     "bodies": [
+        "Activation",
         "Device",
         "DeviceInfo",
         "Group",
         "Package",
         "Page",
         "Policy",
+        "RefreshedKey",
         "RegisteredDevice",
         "SubTask",
         "Subscription",

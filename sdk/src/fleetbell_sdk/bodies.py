@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from fleetbell_sdk.errors import ResponseUnreadable
 
 __all__ = [
+    "Activation",
     "Device",
     "DeviceInfo",
     "Fields",
@@ -22,6 +23,7 @@ __all__ = [
     "Package",
     "Page",
     "Policy",
+    "RefreshedKey",
     "RegisteredDevice",
     "SubTask",
     "Subscription",
@@ -193,6 +195,8 @@ class DeviceInfo:
     serial_number: str = ""
     status: str = ""
     status_detail: str = ""
+    location: str = ""
+    mute: str = ""
 
     @classmethod
     def read(cls, fields: Fields) -> DeviceInfo:
@@ -221,6 +225,8 @@ _DEVICE_INFO = {
     "serial_number": "serialNumber",
     "status": "status",
     "status_detail": "statusDetail",
+    "location": "location",
+    "mute": "mute",
 }
 
 
@@ -267,6 +273,37 @@ class RegisteredDevice:
             timeout_s=fields.number("timeout"),
             psk=fields.text("psk"),
             secret=fields.text("secret"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshedKey:
+    """What a refresh of a device's key gives."""
+
+    verify_code: str = field(repr=False)
+    timeout_s: int | None
+
+    @classmethod
+    def read(cls, fields: Fields) -> RefreshedKey:
+        """Read the answer of a refresh."""
+        return cls(verify_code=fields.needed("verifyCode"), timeout_s=fields.number("timeout"))
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """Whether a device was heard at all."""
+
+    device_id: str
+    activated: bool
+    name: str
+
+    @classmethod
+    def read(cls, fields: Fields) -> Activation:
+        """Read an activation status."""
+        return cls(
+            device_id=fields.needed("deviceId"),
+            activated=bool(fields.flag("activated")),
+            name=fields.text("name"),
         )
 
 

@@ -11,12 +11,14 @@ import httpx2
 
 from fleetbell_sdk import flows
 from fleetbell_sdk.bodies import (
+    Activation,
     Device,
     DeviceInfo,
     Group,
     Package,
     Page,
     Policy,
+    RefreshedKey,
     RegisteredDevice,
     Subscription,
     SubTask,
@@ -138,13 +140,120 @@ class Client:
         """Query one device."""
         return self._call(flows.device(self._session, device_id))
 
-    def device_page(self, page_no: int = 0, *, page_size: int = 100) -> Page[Device]:
-        """Query one page of the devices; a page has 1 to 250."""
-        return self._call(flows.device_page(self._session, page_no=page_no, page_size=page_size))
+    def device_page(
+        self,
+        page_no: int = 0,
+        *,
+        name: str | None = None,
+        device_type: str | None = None,
+        protocol_type: str | None = None,
+        location: str | None = None,
+        status: str | None = None,
+        sort: str | None = None,
+        page_size: int = 100,
+    ) -> Page[Device]:
+        """Query one page of the devices that match; a page has 1 to 250.
 
-    def devices(self, *, page_size: int = 100) -> Iterator[Device]:
-        """Every device, fetched page by page."""
-        return self._every(lambda page_no: self.device_page(page_no, page_size=page_size))
+        ``status`` is ``ONLINE``, ``OFFLINE`` or ``INACTIVE``; ``sort`` is ``ASC``, or ``DESC`` unless given.
+        """
+        return self._call(
+            flows.device_page(
+                self._session,
+                name=name,
+                device_type=device_type,
+                protocol_type=protocol_type,
+                location=location,
+                status=status,
+                sort=sort,
+                page_no=page_no,
+                page_size=page_size,
+            )
+        )
+
+    def devices(
+        self,
+        *,
+        name: str | None = None,
+        device_type: str | None = None,
+        protocol_type: str | None = None,
+        location: str | None = None,
+        status: str | None = None,
+        page_size: int = 100,
+    ) -> Iterator[Device]:
+        """Every device that matches, in the order of registration, fetched page by page."""
+        return self._every(
+            lambda page_no: self.device_page(
+                page_no,
+                name=name,
+                device_type=device_type,
+                protocol_type=protocol_type,
+                location=location,
+                status=status,
+                sort="ASC",
+                page_size=page_size,
+            )
+        )
+
+    def refresh_device_key(
+        self,
+        device_id: str,
+        *,
+        node_id: str | None = None,
+        verify_code: str | None = None,
+        timeout_s: int | None = None,
+    ) -> RefreshedKey:
+        """Give a device a new verify code, made by the platform unless given, and perhaps another node id."""
+        return self._call(
+            flows.refresh_device_key(
+                self._session, device_id, node_id=node_id, verify_code=verify_code, timeout_s=timeout_s
+            )
+        )
+
+    def device_activation(self, device_id: str) -> Activation:
+        """Query whether a device was heard at all."""
+        return self._call(flows.device_activation(self._session, device_id))
+
+    def modify_device(
+        self,
+        device_id: str,
+        *,
+        name: str | None = None,
+        manufacturer_id: str | None = None,
+        manufacturer_name: str | None = None,
+        device_type: str | None = None,
+        model: str | None = None,
+        protocol_type: str | None = None,
+        location: str | None = None,
+        mute: str | None = None,
+        organization: str | None = None,
+        region: str | None = None,
+        timezone: str | None = None,
+        end_user: str | None = None,
+        imsi: str | None = None,
+        ip: str | None = None,
+        is_secure: bool | None = None,
+        psk: str | None = None,
+    ) -> None:
+        """Change a device. What is None stays; an empty text empties."""
+        fields = {
+            "name": name,
+            "manufacturerId": manufacturer_id,
+            "manufacturerName": manufacturer_name,
+            "deviceType": device_type,
+            "model": model,
+            "protocolType": protocol_type,
+            "location": location,
+            "mute": mute,
+            "organization": organization,
+            "region": region,
+            "timezone": timezone,
+            "endUser": end_user,
+            "imsi": imsi,
+            "ip": ip,
+            "isSecure": is_secure,
+            "psk": psk,
+        }
+        self._call(flows.modify_device(self._session, device_id, fields))
 
     def delete_device(self, device_id: str, *, cascade: bool | None = None) -> None:
         """Delete a device."""
@@ -425,6 +534,10 @@ class Client:
         :meth:`subscriptions`.
         """
         self._call(flows.subscribe(self._session, notify_type, callback_url))
+
+    def subscribe_service_data(self, notify_type: str, callback_url: str) -> Subscription:
+        """Subscribe to news of devices: ``deviceAdded``, ``deviceInfoChanged`` or ``deviceDeleted``."""
+        return self._call(flows.subscribe_service_data(self._session, notify_type, callback_url))
 
     def subscription(self, subscription_id: str) -> Subscription:
         """Query one subscription."""

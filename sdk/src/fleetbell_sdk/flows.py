@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, TypeVar
 from urllib.parse import quote, urlencode
 
 from fleetbell_sdk.bodies import (
+    Activation,
     Device,
     DeviceInfo,
     Fields,
@@ -21,6 +22,7 @@ from fleetbell_sdk.bodies import (
     Package,
     Page,
     Policy,
+    RefreshedKey,
     RegisteredDevice,
     Subscription,
     SubTask,
@@ -259,10 +261,55 @@ def device(session: Session, device_id: str) -> Flow[Device]:
     return Device.read((yield from _object(session, _get(f"{_DEVICES}/{_segment(device_id)}"))))
 
 
-def device_page(session: Session, *, page_no: int, page_size: int) -> Flow[Page[Device]]:
+def device_page(
+    session: Session,
+    *,
+    name: str | None,
+    device_type: str | None,
+    protocol_type: str | None,
+    location: str | None,
+    status: str | None,
+    sort: str | None,
+    page_no: int,
+    page_size: int,
+) -> Flow[Page[Device]]:
     """Query devices."""
-    request = _get(_DEVICES, pageNo=page_no, pageSize=page_size)
+    request = _get(
+        _DEVICES,
+        name=name,
+        deviceType=device_type,
+        protocolType=protocol_type,
+        location=location,
+        status=status,
+        sort=sort,
+        pageNo=page_no,
+        pageSize=page_size,
+    )
     return Page.read((yield from _object(session, request)), "devices", Device.read)
+
+
+def refresh_device_key(
+    session: Session,
+    device_id: str,
+    *,
+    node_id: str | None,
+    verify_code: str | None,
+    timeout_s: int | None,
+) -> Flow[RefreshedKey]:
+    """Give a device a new verify code, and perhaps another node id."""
+    body = _set(nodeId=node_id, verifyCode=verify_code, timeout=timeout_s)
+    request = _json("PUT", f"{_REGISTER}/{_segment(device_id)}", body)
+    return RefreshedKey.read((yield from _object(session, request)))
+
+
+def device_activation(session: Session, device_id: str) -> Flow[Activation]:
+    """Query whether a device was heard at all."""
+    return Activation.read((yield from _object(session, _get(f"{_REGISTER}/{_segment(device_id)}"))))
+
+
+def modify_device(session: Session, device_id: str, fields: Mapping[str, object]) -> Flow[None]:
+    """Change a device; ``fields`` are under their wire names, and None is left out."""
+    yield from call(session, _json("PUT", f"{_DEVICES}/{_segment(device_id)}", _set(**fields)))
 
 
 def delete_device(session: Session, device_id: str, *, cascade: bool | None) -> Flow[None]:
@@ -450,6 +497,12 @@ def subscribe(session: Session, notify_type: str, callback_url: str) -> Flow[Non
     """Subscribe to management data. The field is ``callbackurl`` here and ``callbackUrl`` elsewhere."""
     body = {"notifyType": str(notify_type), "callbackurl": callback_url}
     yield from call(session, _json("POST", _SUBSCRIBE, body))
+
+
+def subscribe_service_data(session: Session, notify_type: str, callback_url: str) -> Flow[Subscription]:
+    """Subscribe to service data, whose answer is the subscription."""
+    body = {"notifyType": str(notify_type), "callbackUrl": callback_url}
+    return Subscription.read((yield from _object(session, _json("POST", _SUBSCRIPTIONS, body))))
 
 
 def subscription(session: Session, subscription_id: str) -> Flow[Subscription]:

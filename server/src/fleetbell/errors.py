@@ -96,6 +96,18 @@ class DeviceBusy(DomainError):
     """The device cannot be deleted while a task works on it."""
 
 
+class VerifyCodeInvalid(DomainError):
+    """A verify code that cannot be one."""
+
+
+class SecureFlagInvalid(DomainError):
+    """Whether the device is secure was said with something else than true or false."""
+
+
+class PageOrGatewayMissing(DomainError):
+    """A query for devices says neither which page nor which gateway."""
+
+
 class NodeIdTaken(DomainError):
     """Another device of the application has this node id."""
 

@@ -142,7 +142,7 @@ async def test_another_applications_things_are_unknown_to_every_call(door: Door)
     for file_id in (package.file_id, own.file_id):
         body = {"fileId": file_id, "targets": {"devices": [device.device_id]}}
         refused(await door.call("POST", SOFTWARE, json=body, by="app-2"), 404, "123002")
-    for path, total in ((DEVICES, 0), (CATEGORY, 1), (OPERATIONS, 0), (SUBSCRIPTIONS, 0)):
+    for path, total in ((f"{DEVICES}?pageNo=0", 0), (CATEGORY, 1), (OPERATIONS, 0), (SUBSCRIPTIONS, 0)):
         assert fit(await door.call("GET", path, by="app-2"))["totalCount"] == total
 
     for method, path, _ in calls:
@@ -351,6 +351,9 @@ GOOD: dict[str, dict[str, Any]] = {
     REGISTER: {"json": {"nodeId": "a"}},
     REGISTER.replace("v1.1.0", "v2.0.0"): {"json": {"nodeId": "a"}},
     f"{GROUPS}/grp-1": {"json": {}},
+    f"{REGISTER}/dev-1": {"json": {}},
+    f"{DEVICES}/dev-1": {"json": {}},
+    DEVICES: {"params": {"pageNo": "0"}},
     MEMBERS: {"params": {"devGroupId": "grp-1"}},
     ADD: {"json": {"devGroupId": "grp-1", "deviceIds": ["a"]}},
     REMOVE: {"json": {"devGroupId": "grp-1", "deviceIds": ["a"]}},
@@ -362,6 +365,8 @@ def good(row: Row) -> dict[str, Any]:
         return {"data": {"fileType": "softwarePackage", "version": "1"}, "files": {"file": ("a", b"x")}}
     if (row.method, row.path) == ("POST", GROUPS):
         return {"json": {"name": "hall"}}
+    if (row.method, row.path) == ("POST", SUBSCRIPTIONS):
+        return {"json": {"notifyType": "deviceAdded", "callbackUrl": URL}}
     return GOOD.get(row.path, {})
 
 

@@ -82,7 +82,13 @@ def of_devices() -> Iterator[Case]:
             not_it=(bad, (*NO_TEXTS, LONG, "a\x00b", "a\nb")),
             good=(FINE, ("x" * 256, "a/b", "..", "\N{GRINNING FACE}", "a b")),
         )
-        yield from cases(path, "verifyCode", none=(FINE, NOTHING), not_it=(bad, (*NO_TEXTS, LONG, "a\x00b")))
+        yield from cases(
+            path,
+            "verifyCode",
+            none=(FINE, NOTHING),
+            not_it=(bad, NO_TEXTS),
+            unfit=((400, "100003"), (LONG, "a\x00b")),
+        )
         yield from cases(
             path,
             "psk",
@@ -99,14 +105,25 @@ def of_devices() -> Iterator[Case]:
             path,
             "isSecure",
             good=(FINE, (ABSENT, None, True, "true", "false", "1", 0)),
-            not_it=(bad, NO_TRUTHS),
+            not_it=((400, "100440"), NO_TRUTHS),
         )
         yield from cases(path, "deviceInfo", none=(FINE, (ABSENT, None, {})), not_it=(bad, NO_OBJECTS))
         for name in ("name", "manufacturerId", "manufacturerName", "deviceType", "model", "protocolType"):
             field = f"deviceInfo.{name}"
             yield from cases(path, field, none=(FINE, NOTHING), not_it=(bad, (*NO_TEXTS, LONG, "a\nb")))
-        for field in ("endUserId", "imsi", "productId", "somethingNew"):
-            yield from cases(path, field, any=(FINE, (None, *NO_TEXTS, LONG)))
+        for field in ("endUserId", "productId", "deviceInfo.location"):
+            yield from cases(path, field, none=(FINE, NOTHING), not_it=(bad, (*NO_TEXTS, LONG, "a\nb")))
+        yield from cases(path, "imsi", none=(FINE, (*NOTHING, "x" * 64)), not_it=(bad, (*NO_TEXTS, "x" * 65)))
+        yield from cases(
+            path, "deviceInfo.mute", good=(FINE, (*NOTHING, "TRUE", "FALSE")), not_it=(bad, ("yes", True))
+        )
+        yield from cases(
+            path,
+            "deviceInfo.description",
+            good=(FINE, (*NOTHING, "x" * 2048, "a\nb")),
+            not_it=(bad, (*NO_TEXTS, "x" * 2049)),
+        )
+        yield from cases(path, "somethingNew", any=(FINE, (None, *NO_TEXTS, LONG)))
 
 
 def of_subscriptions() -> Iterator[Case]:
@@ -125,6 +142,34 @@ def of_subscriptions() -> Iterator[Case]:
         SUBSCRIBE, "callbackUrl", same=(FINE, (*NOTHING, URL)), not_it=(bad, (*NO_TEXTS, URL + "2"))
     )
     yield from cases(SUBSCRIBE, "appId", any=(FINE, (None, *NO_TEXTS)))
+    made = (201, "")
+    others = ("bindDevice", "deviceDataChanged", "commandRsp", "swUpgradeResultNotify")
+    yield from cases(
+        SUBSCRIPTIONS,
+        "notifyType",
+        good=(made, ("deviceAdded", "deviceInfoChanged", "deviceDeleted")),
+        no=(bad, NOTHING),
+        not_it=(bad, (*NO_TEXTS, LONG, *others)),
+    )
+    yield from cases(
+        SUBSCRIPTIONS,
+        "callbackUrl",
+        no=(bad, NOTHING),
+        not_it=(bad, NO_TEXTS),
+        unfit=(unfit, (URL + "x" * 1024, URL + "\x00", "//", "https://a:99999/b")),
+    )
+    yield from cases(
+        SUBSCRIPTIONS,
+        "ownerFlag",
+        good=(made, (ABSENT, None, True, "true", "false")),
+        not_it=(bad, NO_TRUTHS),
+    )
+    yield from cases(
+        SUBSCRIPTIONS, "channel", good=(made, (*NOTHING, "HTTP")), not_it=(bad, (*NO_TEXTS, "MQTT", LONG))
+    )
+    yield from cases(
+        SUBSCRIPTIONS, "appId", own=(made, (*NOTHING, "app-1")), other=((403, "100217"), ("app-2", LONG))
+    )
 
 
 def of_tasks() -> Iterator[Case]:
@@ -251,7 +296,7 @@ async def test_a_field_is_taken_or_refused_with_its_code_and_then_nothing_is_kep
         assert kept(door.house) == before
     else:
         assert answer.status_code == status, answer.text
-        assert path in (LOGOUT, SUBSCRIBE) or fit(answer)
+        assert path in (LOGOUT, SUBSCRIBE) or fit(answer, status)
         await everything_is_shown(door)
 
 
@@ -259,6 +304,8 @@ async def a_body(door: Door, path: str) -> dict[str, Any]:
     """A good body for a call."""
     if path in (REGISTER, REGISTER_SECRET):
         return {"nodeId": "meter-9", "deviceInfo": {"model": "WM10"}}
+    if path == SUBSCRIPTIONS:
+        return {"notifyType": "deviceAdded", "callbackUrl": URL}
     if path == SUBSCRIBE:
         return {"notifyType": RESULT, "callbackurl": URL}
     if path == GROUPS:
@@ -310,7 +357,7 @@ def kept(house: House) -> list[int]:
 async def everything_is_shown(door: Door) -> None:
     """What was taken can be shown again."""
     for path in (DEVICES, CATEGORY, OPERATIONS, SUBSCRIPTIONS, GROUPS):
-        fit(await door.call("GET", path))
+        fit(await door.call("GET", f"{path}?pageNo=0"))
 
 
 @pytest.mark.parametrize("path", [REGISTER, REGISTER_SECRET, SOFTWARE, FIRMWARE, SUBSCRIBE, REFRESH])
@@ -327,7 +374,10 @@ async def test_a_number_past_all_bounds_is_not_infinity(door: Door, path: str) -
 
 
 QUERIES = {
-    DEVICES: ("100022", ["appId", "sort", "gatewayId", "nodeType", "deviceType", "protocolType", "status"]),
+    DEVICES: (
+        "100022",
+        ["appId", "sort", "gatewayId", "nodeType", "deviceType", "protocolType", "status", "startTime"],
+    ),
     CATEGORY: ("120015", ["fileType", "version", "manufacturerName", "deviceType", "model"]),
     OPERATIONS: (
         "120015",
@@ -355,7 +405,7 @@ async def test_a_parameter_that_cannot_be_read_is_refused(
 ) -> None:
     query = name.encode() + b"=" + text.replace(b"{}", name.encode())
 
-    sent = await door.raw("GET", path, query=query)
+    sent = await door.raw("GET", path, query=query + b"&pageNo=0")
 
     assert (sent[0]["status"], json.loads(sent[1]["body"])["error_code"]) == (400, QUERIES[path][0])
 
@@ -370,9 +420,10 @@ async def test_a_page_that_is_no_number_or_outside_its_limits_is_refused(
 ) -> None:
     code, most = PAGES[path]
 
-    refused(await door.call("GET", f"{path}?{name}={number}"), 400, code)
-    refused(await door.call("GET", f"{path}?pageSize=0"), 400, code)
-    refused(await door.call("GET", f"{path}?pageSize={most + 1}"), 400, code)
+    first = "" if name == "pageNo" else "&pageNo=0"
+    refused(await door.call("GET", f"{path}?{name}={number}{first}"), 400, code)
+    refused(await door.call("GET", f"{path}?pageNo=0&pageSize=0"), 400, code)
+    refused(await door.call("GET", f"{path}?pageNo=0&pageSize={most + 1}"), 400, code)
     fit(await door.call("GET", f"{path}?pageNo=2147483647&pageSize={most}"))
 
 
@@ -397,6 +448,7 @@ async def test_an_id_that_cannot_be_is_unknown(door: Door, id_: str) -> None:
     for method, path, code in [
         ("GET", f"{DEVICES}/{id_}", "100403"),
         ("DELETE", f"{DEVICES}/{id_}", "100403"),
+        ("GET", f"{REGISTER}/{id_}", "100403"),
         ("GET", f"{CATEGORY}/{id_}", "123002"),
         ("DELETE", f"{CATEGORY}/{id_}", "123002"),
         ("GET", f"{OPERATIONS}/{id_}", "123009"),

@@ -107,6 +107,7 @@ async def subscriptions(door: Door) -> None:
     refused(await door.call("POST", SUBSCRIBE, json={}), 400, "100228")
     body = {"notifyType": RESULT, "callbackurl": "ftp://receiver.example:21/push"}
     refused(await door.call("POST", SUBSCRIBE, json=body), 400, "100222")
+    refused(await door.call("POST", SUBSCRIPTIONS, json={**body, "notifyType": "deviceAdded"}), 400, "100222")
     refused(await door.call("GET", f"{SUBSCRIPTIONS}?notifyType=a&notifyType=b"), 400, "100228")
     refused(await door.call("GET", f"{SUBSCRIPTIONS}?pageSize=0"), 400, "100228")
     refused(await door.call("GET", f"{SUBSCRIPTIONS}/sub-9"), 404, "100225")
@@ -162,8 +163,14 @@ async def devices(door: Door) -> None:
     assert busy is not None
     refused(await door.call("POST", REGISTER, json={}), 400, "50400")
     refused(await door.call("POST", REGISTER, json={"nodeId": "meter-1"}), 400, "100426")
-    refused(await door.call("GET", f"{DEVICES}?status=ONLINE"), 400, "100022")
-    refused(await door.call("GET", f"{DEVICES}?pageSize=251"), 400, "100405")
+    refused(await door.call("POST", REGISTER, json={"nodeId": "a", "isSecure": "perhaps"}), 400, "100440")
+    refused(await door.call("POST", REGISTER, json={"nodeId": "a", "verifyCode": "x" * 257}), 400, "100003")
+    refused(await door.call("GET", f"{REGISTER}/dev-9"), 404, "100403")
+    key = {"nodeId": "meter-1000"}
+    refused(await door.call("PUT", f"{REGISTER}/{busy.device_id}", json=key), 400, "50400")
+    refused(await door.call("GET", f"{DEVICES}?status=ONLINE"), 400, "100218")
+    refused(await door.call("GET", f"{DEVICES}?pageNo=0&status=LATE"), 400, "100022")
+    refused(await door.call("GET", f"{DEVICES}?pageNo=0&pageSize=251"), 400, "100405")
     refused(await door.call("GET", f"{DEVICES}/dev-9"), 404, "100403")
     refused(await door.call("DELETE", f"{DEVICES}/{busy.device_id}"), 400, "100022")
 
@@ -227,7 +234,7 @@ async def troubles(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
 SOURCES = {
     Family.LOGIN: ("northbound.access", "services.access"),
     Family.MANAGEMENT: ("northbound.subscription", "services.subscription", "domain.subscription"),
-    Family.SUBSCRIPTIONS: ("northbound.subscription", "services.subscription"),
+    Family.SUBSCRIPTIONS: ("northbound.subscription", "services.subscription", "domain.subscription"),
     Family.PACKAGES: ("northbound.package", "northbound.form", "services.package", "adapters.blobs_folder"),
     Family.TASKS: ("northbound.task", "services.task", "domain.policy"),
     Family.REGISTRATION: ("northbound.device", "services.device"),
@@ -265,11 +272,16 @@ OF_OTHERS: dict[Family, set[type[errors.DomainError]]] = {
         errors.SubscriptionUnknown,
         errors.SubscriptionsTooMany,
     },
-    Family.SUBSCRIPTIONS: {*_CREDENTIALS, errors.CallbackUrlInvalid},
+    Family.SUBSCRIPTIONS: _CREDENTIALS,
     Family.PACKAGES: {*_CREDENTIALS, errors.ApplicationNotAuthorized},
     Family.TASKS: {*_CREDENTIALS, errors.ApplicationNotAuthorized},
-    Family.REGISTRATION: {*_CREDENTIALS, errors.PageInvalid, errors.DeviceUnknown, errors.DeviceBusy},
-    Family.DEVICES: {*_CREDENTIALS, errors.NodeIdTaken},
+    Family.REGISTRATION: {*_CREDENTIALS, errors.PageInvalid, errors.PageOrGatewayMissing},
+    Family.DEVICES: {
+        *_CREDENTIALS,
+        errors.NodeIdTaken,
+        errors.VerifyCodeInvalid,
+        errors.SecureFlagInvalid,
+    },
     Family.GROUPS: _CREDENTIALS,
     Family.MEMBERS: {*_CREDENTIALS, errors.GroupNameTaken},
 }

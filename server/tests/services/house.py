@@ -60,7 +60,7 @@ class House:
             signing_changed=self.signers.changed,
         )
         self.signing_keys = SigningKeys(store, self.clock, signing_changed=self.signers.changed)
-        self.devices = Devices(store, self.clock)
+        self.devices = Devices(store, self.clock, take=lambda _: True, handed=self._handed.append)
         self.groups = Groups(store, self.clock)
         self.packages = Packages(store, self.blobs, self.clock)
         self.errands = Errands(take=lambda _: True, rules=rules)

@@ -1,5 +1,7 @@
 """Registering, finding and deleting devices."""
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,8 +9,8 @@ import pytest
 from fleetbell.domain.device import Product
 from fleetbell.errors import ApplicationUnknown, DeviceBusy, DeviceUnknown, InputInvalid, NodeIdTaken
 from fleetbell.ports.store import Page
-from fleetbell.services.device import NewDevice
-from server.tests.services.house import House
+from fleetbell.services.device import DeviceChange, NewDevice
+from server.tests.services.house import URL, House
 
 
 async def test_a_device_is_found_as_it_was_registered(house: House) -> None:
@@ -123,3 +125,72 @@ async def test_a_device_is_not_deleted_while_a_task_works_on_it(house: House) ->
 
     with pytest.raises(DeviceUnknown):
         house.devices.get("app-1", device.device_id)
+
+
+async def listening(house: House, *types: str) -> None:
+    await house.application()
+    for notify_type in types:
+        await house.subscriptions.subscribe("app-1", notify_type, URL, types=types)
+
+
+async def test_what_happens_to_a_device_is_pushed_in_order_to_who_subscribed(house: House) -> None:
+    await listening(house, "deviceAdded", "deviceInfoChanged", "deviceDeleted")
+
+    device = await house.device("meter-1")
+    await house.devices.modify("app-1", device.device_id, DeviceChange(name="Hall"))
+    await house.devices.refresh_key("app-1", device.device_id, node_id="meter-2")
+    await house.devices.change(device.device_id, lambda kept: replace(kept, sw_version="2.0"))
+    await house.devices.delete("app-1", device.device_id)
+
+    pushed = await house.pushes()
+    assert [push["notifyType"] for push in pushed] == [
+        "deviceAdded",
+        *["deviceInfoChanged"] * 3,
+        "deviceDeleted",
+    ]
+    infos = [push["deviceInfo"] for push in pushed[:-1]]
+    assert [info["name"] for info in infos] == [None, "Hall", "Hall", "Hall"]
+    assert [info["nodeId"] for info in infos] == ["meter-1", "meter-1", "meter-2", "meter-2"]
+    assert infos[-1]["swVersion"] == "2.0"
+
+
+async def test_a_change_that_no_message_shows_is_not_pushed(house: House) -> None:
+    await listening(house, "deviceInfoChanged")
+    device = await house.device("meter-1")
+
+    await house.devices.modify("app-1", device.device_id, DeviceChange(name="", region="north"))
+    await house.devices.refresh_key("app-1", device.device_id)
+    await house.devices.change(device.device_id, lambda kept: replace(kept, attributes={"a": "b"}))
+
+    assert await house.pushes() == []
+    assert house.device_now(device).details.region == "north"
+
+
+async def test_a_device_that_a_gateway_brings_is_told_once(house: House) -> None:
+    await listening(house, "deviceAdded")
+
+    first, again = await asyncio.gather(*(house.devices.bring("app-1", "meter-1") for _ in range(2)))
+
+    assert first == again
+    [push] = await house.pushes()
+    assert (push["deviceId"], push["deviceInfo"]["name"]) == (first.device_id, "meter-1")
+
+
+async def test_a_change_of_a_device_that_is_gone_is_none(house: House) -> None:
+    assert await house.devices.change("dev-9", lambda kept: kept) is None
+
+
+async def test_what_fails_is_not_told(house: House) -> None:
+    await listening(house, "deviceAdded", "deviceInfoChanged", "deviceDeleted")
+    device = await house.device("meter-1")
+    await house.pushes()
+
+    with pytest.raises(NodeIdTaken):
+        await house.device("meter-1")
+    with pytest.raises(InputInvalid):
+        await house.devices.modify("app-1", device.device_id, DeviceChange(name="Hall", mute="maybe"))
+    with pytest.raises(DeviceUnknown):
+        await house.devices.delete("app-2", device.device_id)
+
+    assert await house.pushes() == []
+    assert house.device_now(device) == device

@@ -151,7 +151,7 @@ def _platform(
         ),
         applications=Applications(store, clock, trust_changed=trust, signing_changed=signers.changed),
         signing_keys=SigningKeys(store, clock, signing_changed=signers.changed),
-        devices=Devices(store, clock),
+        devices=Devices(store, clock, take=take, handed=handed),
         groups=Groups(store, clock),
         packages=Packages(store, blobs, clock),
         tasks=Tasks(store, clock, errands, handed=handed, due=scheduler.ring),
@@ -179,6 +179,7 @@ def _platform(
     devices_app = ddi_app(
         store=store,
         blobs=blobs,
+        roster=services.devices,
         reports=progress,
         contacts=contacts,
         clock=clock,

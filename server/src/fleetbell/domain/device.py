@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from fleetbell.domain.subtask import UpgradeKind
 
 
@@ -32,6 +34,22 @@ class Product:
         return all(mine == theirs or not mine or not theirs for mine, theirs in pairs)
 
 
+class Details(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What an application said of its device that nothing here works with; kept, shown and searched."""
+
+    description: str = ""
+    end_user: str = ""
+    imsi: str = ""
+    product_id: str = ""
+    location: str = ""
+    mute: str = ""
+    organization: str = ""
+    region: str = ""
+    timezone: str = ""
+    ip: str = ""
+    is_secure: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """One device of one application.
@@ -55,6 +73,7 @@ class Device:
     target_token: str | None = field(default=None, repr=False)
     psk: str | None = field(default=None, repr=False)
     timeout_s: int = 0  # of the verify code; 0: never ends
+    details: Details = Details()
     sw_version: str = ""
     fw_version: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)  # what it told of itself (DDI configData)

@@ -21,7 +21,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from fleetbell.clock import Clock
+from fleetbell.clock import Clock, read_wire_time
 from fleetbell.domain.application import Application
 from fleetbell.errors import (
     ApplicationNotAuthorized,
@@ -246,6 +246,16 @@ class Query:
             raise InputInvalid(f"{name} must be one of {', '.join(words)}")
         return words[word]
 
+    def time(self, name: str) -> int | None:
+        """A time such as ``20261120T100000Z``, in milliseconds. Raises InputInvalid."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            return read_wire_time(text)
+        except ValueError as error:
+            raise InputInvalid(f"{name} must be a UTC time such as 20261120T100000Z") from error
+
     def page(self, *, size: int = 10, size_most: int = 100) -> Page:
         """``pageNo`` from 0 and ``pageSize``. Raises PageInvalid."""
         return Page(
@@ -325,9 +335,9 @@ class Resource:
             return own_fault(self.family, error, scope)
 
 
-def reply(value: object) -> Response:
-    """200 with ``value`` as JSON."""
-    return Response(_encode(value), 200, media_type=JSON)
+def reply(value: object, status: int = 200) -> Response:
+    """``value`` as JSON."""
+    return Response(_encode(value), status, media_type=JSON)
 
 
 def done(status: int) -> Response:

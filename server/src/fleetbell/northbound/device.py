@@ -1,40 +1,125 @@
-"""Registering, querying and deleting devices.
+"""Registering, querying, changing and deleting devices.
 
 Source: "Registering a Directly Connected Device" and the pages beside it; northbound contract, section 7.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from starlette.responses import Response
 
 from fleetbell.clock import Clock, wire_time
-from fleetbell.domain.device import Device, Product
-from fleetbell.errors import InputInvalid
+from fleetbell.domain.device import Details, Device, Product
+from fleetbell.domain.device_news import NODE_TYPE
+from fleetbell.errors import PageOrGatewayMissing, SecureFlagInvalid
 from fleetbell.ids import new_target_token
-from fleetbell.northbound.call import Call, Limits, Resource, Services, done, reply
+from fleetbell.northbound.call import Call, Handler, Limits, Resource, Services, done, reply
 from fleetbell.northbound.errors import Family
-from fleetbell.services.device import Devices, NewDevice
+from fleetbell.ports.store import DeviceFilter
+from fleetbell.services.device import ONLINE_MS, DeviceChange, Devices, NewDevice
 
 _PAGE_SIZE = 25
 _PAGE_SIZE_MOST = 250
-_ONLINE_MS = 15 * 60 * 1000  # a device that was heard within this time counts as online
-
-# They would change which devices are listed; passing over them would be a wrong answer.
-_FILTERS_NOT_OFFERED = (
-    "gatewayId",
-    "nodeType",
-    "deviceType",
-    "protocolType",
-    "status",
-    "startTime",
-    "endTime",
-    "location",
-)
+_SORTS = {"DESC": True, "ASC": False}  # whether the newest come first
+_NODE_TYPES = {"GATEWAY": True, "ENDPOINT": False, "UNKNOW": False, "UNKNOWN": False}  # whether any is that
+_ABNORMAL = (True, False)  # which no device ever is
+# Whether the device was heard lately, and whether it was heard at all.
+_STATUSES: Mapping[str, tuple[bool | None, bool | None]] = {
+    "ONLINE": (True, None),
+    "OFFLINE": (False, None),
+    "INACTIVE": (None, False),
+    "ABNORMAL": _ABNORMAL,
+}
 
 
 class NewDeviceInfo(msgspec.Struct, rename="camel"):
     """What a registration may say of the product."""
+
+    name: str | None = None
+    description: str | None = None
+    manufacturer_id: str | None = None
+    manufacturer_name: str | None = None
+    device_type: str | None = None
+    model: str | None = None
+    protocol_type: str | None = None
+    location: str | None = None
+    mute: str | None = None
+
+
+class RegistrationBody(msgspec.Struct, rename="camel"):
+    """What a registration sends. ``isSecure`` has an error code of its own, so it is read apart."""
+
+    node_id: str | None = None
+    verify_code: str | None = None
+    end_user_id: str | None = None
+    imsi: str | None = None
+    psk: str | None = None
+    timeout: int | None = None
+    is_secure: object = None
+    product_id: str | None = None
+    device_info: NewDeviceInfo | None = None
+
+    def new(self, *, target_token: str | None) -> NewDevice:
+        """The device that is to be registered. Raises as :class:`NewDevice`, or SecureFlagInvalid."""
+        info = self.device_info or NewDeviceInfo()
+        return NewDevice(
+            node_id=self.node_id or "",
+            name=info.name or "",
+            product=Product(info.manufacturer_name or "", info.device_type or "", info.model or ""),
+            manufacturer_id=info.manufacturer_id or "",
+            protocol_type=info.protocol_type or "",
+            verify_code=self.verify_code or None,
+            psk=self.psk or None,
+            timeout_s=self.timeout or 0,
+            target_token=target_token,
+            details=Details(
+                description=info.description or "",
+                end_user=self.end_user_id or "",
+                imsi=self.imsi or "",
+                product_id=self.product_id or "",
+                location=info.location or "",
+                mute=info.mute or "",
+                is_secure=_flag(self.is_secure),
+            ),
+        )
+
+
+def _flag(value: object) -> bool:
+    try:
+        return bool(msgspec.convert(value, bool | None, strict=False))
+    except msgspec.ValidationError as error:
+        raise SecureFlagInvalid("isSecure is true or false") from error
+
+
+class RefreshKeyBody(msgspec.Struct, rename="camel"):
+    """What a refresh of a device's key sends."""
+
+    node_id: str | None = None
+    verify_code: str | None = None
+    timeout: int | None = None
+
+
+class RefreshedKeyBody(msgspec.Struct, rename="camel"):
+    """What a refresh of a device's key answers."""
+
+    verify_code: str
+    timeout: int
+
+
+class ActivationBody(msgspec.Struct, rename="camel"):
+    """Whether a device was heard at all."""
+
+    device_id: str
+    activated: bool
+    name: str
+
+
+class DeviceChangeBody(msgspec.Struct, rename="camel"):
+    """What a change of a device sends; what is absent stays. ``customFields`` and ``deviceConfig`` are passed
+    over.
+    """
 
     name: str | None = None
     manufacturer_id: str | None = None
@@ -42,17 +127,36 @@ class NewDeviceInfo(msgspec.Struct, rename="camel"):
     device_type: str | None = None
     model: str | None = None
     protocol_type: str | None = None
-
-
-class RegistrationBody(msgspec.Struct, rename="camel"):
-    """What a registration sends. endUserId, imsi and productId are passed over: nothing here uses them."""
-
-    node_id: str | None = None
-    verify_code: str | None = None
     psk: str | None = None
-    timeout: int | None = None
+    end_user: str | None = None
+    imsi: str | None = None
+    location: str | None = None
+    mute: str | None = None
+    organization: str | None = None
+    region: str | None = None
+    timezone: str | None = None
+    ip: str | None = None
     is_secure: bool | None = None
-    device_info: NewDeviceInfo | None = None
+
+    def change(self) -> DeviceChange:
+        return DeviceChange(
+            name=self.name,
+            manufacturer_name=self.manufacturer_name,
+            device_type=self.device_type,
+            model=self.model,
+            manufacturer_id=self.manufacturer_id,
+            protocol_type=self.protocol_type,
+            psk=self.psk or None,
+            end_user=self.end_user,
+            imsi=self.imsi,
+            location=self.location,
+            mute=self.mute,
+            organization=self.organization,
+            region=self.region,
+            timezone=self.timezone,
+            ip=self.ip,
+            is_secure=self.is_secure,
+        )
 
 
 class RegisteredBody(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -94,7 +198,9 @@ class DeviceInfoBody(msgspec.Struct, rename="camel"):
 
 
 class DeviceBody(msgspec.Struct, rename="camel"):
-    """One device. It is directly connected, so that it is its own gateway."""
+    """One device. It is directly connected, so that it is its own gateway. The imsi is there when the query
+    asks for it.
+    """
 
     device_id: str
     gateway_id: str
@@ -103,14 +209,16 @@ class DeviceBody(msgspec.Struct, rename="camel"):
     last_modified_time: str | None
     device_info: DeviceInfoBody
     services: tuple[str, ...] = ()
+    imsi: str | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
-    def of(cls, device: Device, *, online: bool) -> DeviceBody:
+    def of(cls, device: Device, *, online: bool, with_imsi: bool) -> DeviceBody:
         contacted = device.last_contact_at_ms is not None
+        details = device.details
         return cls(
             device_id=device.device_id,
             gateway_id=device.device_id,
-            node_type="GATEWAY",
+            node_type=NODE_TYPE,
             create_time=wire_time(device.created_at_ms),
             last_modified_time=wire_time(device.modified_at_ms),
             device_info=DeviceInfoBody(
@@ -125,7 +233,12 @@ class DeviceBody(msgspec.Struct, rename="camel"):
                 fw_version=device.fw_version,
                 status="ONLINE" if online else "OFFLINE",
                 status_detail="NONE" if contacted else "NOT_ACTIVE",
+                description=details.description or None,
+                location=details.location or None,
+                mute=details.mute or None,
+                is_security=str(details.is_secure).upper(),
             ),
+            imsi=details.imsi if with_imsi else msgspec.UNSET,
         )
 
 
@@ -141,28 +254,20 @@ class DevicesBody(msgspec.Struct, rename="camel"):
 def resources(services: Services, limits: Limits) -> dict[str, Resource]:
     """The paths of this concept."""
     calls = _DeviceCalls(services.devices, services.clock)
-    access = services.access
 
+    def resource(family: Family, **handlers: Handler) -> Resource:
+        return Resource(family, handlers, access=services.access, limits=limits, has_owner=True)
+
+    begin = "/iocm/app/reg/v1.1.0/deviceCredentials"
     return {
-        "/iocm/app/reg/v1.1.0/deviceCredentials": Resource(
-            Family.REGISTRATION, {"POST": calls.register}, access=access, limits=limits, has_owner=True
+        begin: resource(Family.REGISTRATION, POST=calls.register),
+        "/iocm/app/reg/v2.0.0/deviceCredentials": resource(
+            Family.REGISTRATION, POST=calls.register_with_secret
         ),
-        "/iocm/app/reg/v2.0.0/deviceCredentials": Resource(
-            Family.REGISTRATION,
-            {"POST": calls.register_with_secret},
-            access=access,
-            limits=limits,
-            has_owner=True,
-        ),
-        "/iocm/app/dm/v1.4.0/devices": Resource(
-            Family.DEVICES, {"GET": calls.list}, access=access, limits=limits, has_owner=True
-        ),
-        "/iocm/app/dm/v1.4.0/devices/{device_id}": Resource(
-            Family.DEVICES,
-            {"GET": calls.get, "DELETE": calls.delete},
-            access=access,
-            limits=limits,
-            has_owner=True,
+        f"{begin}/{{device_id}}": resource(Family.REGISTRATION, PUT=calls.refresh_key, GET=calls.activation),
+        "/iocm/app/dm/v1.4.0/devices": resource(Family.DEVICES, GET=calls.list),
+        "/iocm/app/dm/v1.4.0/devices/{device_id}": resource(
+            Family.DEVICES, GET=calls.get, PUT=calls.modify, DELETE=calls.delete
         ),
     }
 
@@ -173,11 +278,13 @@ class _DeviceCalls:
         self._clock = clock
 
     async def register(self, call: Call) -> Response:
-        device = await self._devices.register(call.application_id, await _new(call, target_token=None))
+        body = await call.json(RegistrationBody)
+        device = await self._devices.register(call.application_id, body.new(target_token=None))
         return reply(RegisteredBody(device.device_id, device.verify_code, device.timeout_s, device.psk))
 
     async def register_with_secret(self, call: Call) -> Response:
-        new = await _new(call, target_token=new_target_token())
+        body = await call.json(RegistrationBody)
+        new = body.new(target_token=new_target_token())
         device = await self._devices.register(call.application_id, new)
         return reply(
             RegisteredBody(
@@ -185,43 +292,72 @@ class _DeviceCalls:
             )
         )
 
+    async def refresh_key(self, call: Call) -> Response:
+        body = await call.json(RefreshKeyBody)
+        device = await self._devices.refresh_key(
+            call.application_id,
+            call.path_part("device_id"),
+            node_id=body.node_id or None,
+            verify_code=body.verify_code or None,
+            timeout_s=body.timeout or 0,
+        )
+        return reply(RefreshedKeyBody(device.verify_code, device.timeout_s))
+
+    async def activation(self, call: Call) -> Response:
+        device = self._devices.get(call.application_id, call.path_part("device_id"))
+        return reply(ActivationBody(device.device_id, device.last_contact_at_ms is not None, device.name))
+
     async def get(self, call: Call) -> Response:
-        return reply(self._body(self._devices.get(call.application_id, call.path_part("device_id"))))
+        with_imsi = _imsi_is_selected(call)
+        device = self._devices.get(call.application_id, call.path_part("device_id"))
+        return reply(self._body(device, with_imsi=with_imsi))
 
     async def list(self, call: Call) -> Response:
-        for name in _FILTERS_NOT_OFFERED:
-            if call.query.text(name) is not None:
-                raise InputInvalid(f"devices cannot be filtered by {name} in this release; leave it out")
-        if call.query.text("sort") not in (None, "ASC"):
-            raise InputInvalid(
-                "devices come in the order of their registration; send sort=ASC or leave it out"
-            )
+        with_imsi = _imsi_is_selected(call)
+        wanted = self._wanted(call)
         page = call.query.page(size=_PAGE_SIZE, size_most=_PAGE_SIZE_MOST)
-        listed = self._devices.list(call.application_id, page)
-        bodies = tuple(self._body(device) for device in listed.rows)
+        if wanted is None:
+            return reply(DevicesBody(0, page.number, page.size, ()))
+        listed = self._devices.list(call.application_id, page, wanted)
+        bodies = tuple(self._body(device, with_imsi=with_imsi) for device in listed.rows)
         return reply(DevicesBody(listed.total, page.number, page.size, bodies))
+
+    async def modify(self, call: Call) -> Response:
+        body = await call.json(DeviceChangeBody)
+        await self._devices.modify(call.application_id, call.path_part("device_id"), body.change())
+        return done(204)
 
     async def delete(self, call: Call) -> Response:
         await self._devices.delete(call.application_id, call.path_part("device_id"))
         return done(204)
 
-    def _body(self, device: Device) -> DeviceBody:
-        last_ms = device.last_contact_at_ms
-        online = last_ms is not None and self._clock.now_ms() - last_ms < _ONLINE_MS
-        return DeviceBody.of(device, online=online)
+    def _wanted(self, call: Call) -> DeviceFilter | None:
+        """What the query asks for; None when nothing can be that."""
+        query = call.query
+        gateway_id = query.text("gatewayId")
+        if gateway_id is None and query.text("pageNo") is None:
+            raise PageOrGatewayMissing("give pageNo, from 0, or a gatewayId")
+        status = query.one_of("status", _STATUSES)
+        is_some_node_type = query.one_of("nodeType", _NODE_TYPES)
+        is_online, is_active = status or (None, None)
+        wanted = DeviceFilter(
+            device_id=gateway_id,
+            name=query.text("name"),
+            device_type=query.text("deviceType"),
+            protocol_type=query.text("protocolType"),
+            location=query.text("location"),
+            is_online=is_online,
+            heard_from_ms=self._clock.now_ms() - ONLINE_MS + 1,
+            is_active=is_active,
+            created_from_ms=query.time("startTime"),
+            created_until_ms=query.time("endTime"),
+            newest_first=query.one_of("sort", _SORTS) is not False,
+        )
+        return None if is_some_node_type is False or status == _ABNORMAL else wanted
+
+    def _body(self, device: Device, *, with_imsi: bool) -> DeviceBody:
+        return DeviceBody.of(device, online=self._devices.is_online(device), with_imsi=with_imsi)
 
 
-async def _new(call: Call, *, target_token: str | None) -> NewDevice:
-    body = await call.json(RegistrationBody)
-    info = body.device_info or NewDeviceInfo()
-    return NewDevice(
-        node_id=body.node_id or "",
-        name=info.name or "",
-        product=Product(info.manufacturer_name or "", info.device_type or "", info.model or ""),
-        manufacturer_id=info.manufacturer_id or "",
-        protocol_type=info.protocol_type or "",
-        verify_code=body.verify_code or None,
-        psk=body.psk or None,
-        timeout_s=body.timeout or 0,
-        target_token=target_token,
-    )
+def _imsi_is_selected(call: Call) -> bool:
+    return call.query.one_of("select", {"imsi": True}) or False

@@ -23,11 +23,11 @@ class Family(enum.Enum):
 
     LOGIN = "login, refresh, logout"
     MANAGEMENT = "subscribing to management data"
-    SUBSCRIPTIONS = "querying and deleting subscriptions"
+    SUBSCRIPTIONS = "subscribing to service data, querying and deleting subscriptions"
     PACKAGES = "packages"
     TASKS = "upgrade tasks"
-    REGISTRATION = "registering devices"
-    DEVICES = "querying and deleting devices"
+    REGISTRATION = "registering and activating devices"
+    DEVICES = "querying, changing and deleting devices"
     GROUPS = "device groups"
     MEMBERS = "devices of a group"
 
@@ -99,6 +99,7 @@ TABLE: Mapping[Family, Mapping[type[errors.DomainError], ApiError]] = {
         errors.RateExceeded: _THROTTLED,
         errors.InputInvalid: ApiError(400, "100228", "The application input is invalid."),
         errors.PageInvalid: ApiError(400, "100228", "The application input is invalid."),
+        errors.CallbackUrlInvalid: ApiError(400, "100222", "The request callbackurl is illegal."),
         errors.SubscriptionUnknown: ApiError(404, "100225", "The resource is not found"),
         errors.SubscriptionsTooMany: ApiError(
             400, "100224", "The resource exceeds 1000, please refinement query conditions."
@@ -153,7 +154,11 @@ TABLE: Mapping[Family, Mapping[type[errors.DomainError], ApiError]] = {
         errors.TokenInvalid: _BAD_TOKEN,
         errors.RateExceeded: _THROTTLED,
         errors.InputInvalid: ApiError(400, "50400", "The input is invalid."),
+        errors.VerifyCodeInvalid: ApiError(400, "100003", "Invalid verify code."),
+        errors.SecureFlagInvalid: ApiError(400, "100440", "The isSecure is invalid."),
         errors.NodeIdTaken: ApiError(400, "100426", "The nodeId is duplicated."),
+        errors.DeviceUnknown: _DEVICE_UNKNOWN,
+        errors.DeviceBusy: ApiError(400, "50400", "The input is invalid."),  # not documented
         **_not_now("50252", "Internal server error."),
     },
     Family.DEVICES: {
@@ -164,6 +169,7 @@ TABLE: Mapping[Family, Mapping[type[errors.DomainError], ApiError]] = {
         errors.RateExceeded: _THROTTLED,
         errors.InputInvalid: ApiError(400, "100022", "The input is invalid."),
         errors.PageInvalid: ApiError(400, "100405", "The request parameter is invalid."),
+        errors.PageOrGatewayMissing: ApiError(400, "100218", "The gatewayId and pageNo can't be both null."),
         errors.DeviceUnknown: _DEVICE_UNKNOWN,
         errors.DeviceBusy: ApiError(400, "100022", "The input is invalid."),  # not documented
         **_not_now("50252", "Internal server error."),

@@ -1,6 +1,9 @@
-"""Subscribing to management data; querying and deleting subscriptions.
+"""Subscribing to management data and to service data; querying and deleting subscriptions.
 
-Source: "Subscribing to Device Management Data" and the pages beside it; northbound contract, section 4.
+Both kinds are in one store: queries and deletions do not tell them apart.
+
+Source: "Subscribing to Device Management Data", "Subscribing to Service Data" and the pages beside them;
+northbound contract, section 4.
 """
 
 from __future__ import annotations
@@ -8,11 +11,14 @@ from __future__ import annotations
 import msgspec
 from starlette.responses import Response
 
+from fleetbell.domain.device_news import DeviceNews
 from fleetbell.domain.subscription import URL_LENGTH_MOST, Subscription
 from fleetbell.errors import InputInvalid, SubscriptionUnknown
 from fleetbell.northbound.call import Call, Limits, Resource, Services, done, reply
 from fleetbell.northbound.errors import Family
 from fleetbell.services.subscription import LISTED_MOST, Subscriptions
+
+SERVICE_TYPES = tuple(news.value for news in DeviceNews)  # of the documented ones, those that are ever sent
 
 
 class SubscribeBody(msgspec.Struct, rename="camel"):
@@ -30,6 +36,23 @@ class SubscribeBody(msgspec.Struct, rename="camel"):
         if len(urls) > 1:
             raise InputInvalid("callbackurl and callbackUrl differ; send one of them")
         return urls.pop()
+
+
+class ServiceSubscribeBody(SubscribeBody, rename="camel"):
+    """What a subscription to service data sends.
+
+    ``ownerFlag`` comes in the query, in the body, or in both. An application subscribes for itself, so
+    that it makes no difference.
+    """
+
+    app_id: str | None = None
+    owner_flag: bool | None = None
+    channel: str | None = None
+
+    def check_channel(self) -> None:
+        """Raises InputInvalid for another channel than HTTP."""
+        if self.channel not in (None, "", "HTTP"):
+            raise InputInvalid("channel must be HTTP; messages are not sent by MQTT")
 
 
 class SubscriptionBody(msgspec.Struct, rename="camel"):
@@ -63,7 +86,7 @@ def resources(services: Services, limits: Limits) -> dict[str, Resource]:
         ),
         "/iocm/app/sub/v1.2.0/subscriptions": Resource(
             Family.SUBSCRIPTIONS,
-            {"GET": calls.list, "DELETE": calls.delete_matching},
+            {"POST": calls.subscribe_to_service, "GET": calls.list, "DELETE": calls.delete_matching},
             access=access,
             limits=limits,
             has_owner=True,
@@ -86,6 +109,16 @@ class _SubscriptionCalls:
         body = await call.json(SubscribeBody)
         await self._subscriptions.subscribe(call.application_id, body.notify_type or "", body.url())
         return done(200)
+
+    async def subscribe_to_service(self, call: Call) -> Response:
+        call.query.one_of("ownerFlag", {"true": True, "false": False})
+        body = await call.json(ServiceSubscribeBody)
+        call.check_owner(body.app_id)
+        body.check_channel()
+        subscription = await self._subscriptions.subscribe(
+            call.application_id, body.notify_type or "", body.url(), types=SERVICE_TYPES
+        )
+        return reply(SubscriptionBody.of(subscription), 201)
 
     async def get(self, call: Call) -> Response:
         subscription = self._subscriptions.get(call.application_id, call.path_part("subscription_id"))

@@ -58,6 +58,29 @@ class Note(msgspec.Struct, frozen=True, array_like=True, gc=False):
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFilter:
+    """Which devices: those that fit everything that is not None.
+
+    ``is_online`` goes with ``heard_from_ms``: whether the device was heard at that time or later.
+    """
+
+    device_id: str | None = None
+    name: str | None = None
+    device_type: str | None = None
+    protocol_type: str | None = None
+    location: str | None = None
+    is_online: bool | None = None
+    heard_from_ms: int = 0
+    is_active: bool | None = None  # whether it was heard at all
+    created_from_ms: int | None = None
+    created_until_ms: int | None = None
+    newest_first: bool = False
+
+
+EVERY_DEVICE = DeviceFilter()
+
+
 class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One device of a group, with what a task needs of it. ``number`` says where it stands in the order of
     registration and never changes.
@@ -158,7 +181,9 @@ class Reading(Protocol):
 
     def device(self, device_id: str) -> Device | None: ...
     def device_of_node(self, application_id: str, node_id: str) -> Device | None: ...
-    def devices(self, application_id: str | None, page: Page) -> Listed[Device]:
+    def devices(
+        self, application_id: str | None, page: Page, wanted: DeviceFilter = EVERY_DEVICE
+    ) -> Listed[Device]:
         """Of one application, or of all."""
         ...
 

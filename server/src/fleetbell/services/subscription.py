@@ -58,17 +58,19 @@ class Subscriptions:
         self._handed = handed
         self._resolve = resolve
 
-    async def subscribe(self, application_id: str, notify_type: str, url: str) -> Subscription:
+    async def subscribe(
+        self, application_id: str, notify_type: str, url: str, *, types: Sequence[str] = NOTIFY_TYPES
+    ) -> Subscription:
         """Send this type of notification to this URL from now on; subscribing twice changes nothing.
 
         A name that does not resolve now is taken: every connection asks the egress rule again.
 
         Raises:
-            InputInvalid: an unknown type.
+            InputInvalid: none of ``types``.
             CallbackUrlInvalid: an unfit URL, or one whose addresses are all closed.
         """
-        if notify_type not in NOTIFY_TYPES:
-            raise InputInvalid(f"notifyType must be one of {', '.join(NOTIFY_TYPES)}")
+        if notify_type not in types:
+            raise InputInvalid(f"notifyType must be one of {', '.join(types)}")
         parsed = CallbackUrl.parse(url, allow_http=self._allow_http)
         await self._check_address(parsed)
         subscription = Subscription(

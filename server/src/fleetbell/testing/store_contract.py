@@ -30,7 +30,7 @@ from fleetbell.domain.delivery import (
     Tried,
     Verdict,
 )
-from fleetbell.domain.device import Device, Product
+from fleetbell.domain.device import Details, Device, Product
 from fleetbell.domain.endpoint import Endpoint, Health
 from fleetbell.domain.group import Group
 from fleetbell.domain.package import Package
@@ -55,6 +55,7 @@ from fleetbell.errors import ApplicationInUse, ApplicationTaken, GroupNameTaken,
 from fleetbell.ports.store import (
     AttemptEnd,
     DeliveryFilter,
+    DeviceFilter,
     HandOver,
     Listed,
     Note,
@@ -548,6 +549,7 @@ class DevicesContract:
             action_id=5,
             cancel_action_id=6,
             installed_action_id=7,
+            details=Details(location=ODD_TEXT, imsi="i", is_secure=True),
         )
 
         await store.write(lambda tx: tx.add_device(device))
@@ -585,6 +587,39 @@ class DevicesContract:
         assert listed("app-1", Page(2, 2)) == ([], 3)
         assert listed(None, Page(0, 9)) == (["d", "b", "c", "a"], 4)
         assert listed("app-3", Page(0, 9)) == ([], 0)
+
+    async def test_devices_are_chosen_by_all_that_is_asked(self, store: Store) -> None:
+        first = replace(
+            a_device("dev-1", name="n", product=Product("a", "t", "m"), last_contact_at_ms=10),
+            protocol_type="p",
+            details=Details(location="l"),
+        )
+        second = a_device("dev-2", created_at_ms=START_MS + 1, last_contact_at_ms=9)
+        third = a_device("dev-3", created_at_ms=START_MS + 2)
+        await register(store, first, second, third)
+
+        def chosen(wanted: DeviceFilter, page: Page = ALL) -> tuple[list[str], int]:
+            found = store.reading.devices("app-1", page, wanted)
+            return [device.device_id for device in found.rows], found.total
+
+        for wanted in (
+            DeviceFilter(device_id="dev-1"),
+            DeviceFilter(name="n"),
+            DeviceFilter(device_type="t"),
+            DeviceFilter(protocol_type="p"),
+            DeviceFilter(location="l"),
+            DeviceFilter(is_online=True, heard_from_ms=10),
+            DeviceFilter(created_until_ms=START_MS),
+        ):
+            assert chosen(wanted) == (["dev-1"], 1), wanted
+        assert chosen(DeviceFilter(is_online=False, heard_from_ms=10)) == (["dev-2", "dev-3"], 2)
+        assert chosen(DeviceFilter(is_active=False)) == (["dev-3"], 1)
+        assert chosen(DeviceFilter(is_active=True)) == (["dev-1", "dev-2"], 2)
+        assert chosen(DeviceFilter(location="")) == (["dev-2", "dev-3"], 2)
+        assert chosen(DeviceFilter(created_from_ms=START_MS + 1)) == (["dev-2", "dev-3"], 2)
+        assert chosen(DeviceFilter(newest_first=True), Page(0, 2)) == (["dev-3", "dev-2"], 3)
+        assert chosen(DeviceFilter(name="n", device_type="other")) == ([], 0)
+        assert store.reading.devices("app-2", ALL, DeviceFilter(name="n")).total == 0
 
     async def test_saving_a_device_keeps_its_last_contact_only(self, store: Store) -> None:
         await store.write(lambda tx: tx.add_device(a_device(last_contact_at_ms=10)))

@@ -20,6 +20,7 @@ from fleetbell.domain.package import Package
 from fleetbell.domain.subtask import Attempt, Report, UpgradeKind
 from fleetbell.ports.reports import Recorded, Reports
 from fleetbell.ports.store import Store, Transaction
+from fleetbell.services.device import Devices
 from fleetbell.services.offer import Errands, TaskRules
 from fleetbell.services.package import NewPackage, Packages
 from fleetbell.services.progress import Progress
@@ -95,6 +96,7 @@ class House:
         return app(
             store=store or self.store,
             blobs=self.blobs,
+            roster=Devices(store or self.store, self.clock),
             reports=reports or self.reports,
             contacts=self.contacts,
             clock=self.clock,

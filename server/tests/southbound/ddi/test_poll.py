@@ -105,7 +105,7 @@ async def test_a_gateway_cannot_bring_a_device_whose_name_cannot_be_kept(house: 
     reply = await house.ask("GET", node=node, authorization="GatewayToken the gateway")
 
     assert reply.status == 400
-    assert "256 printable characters" in reply.json["message"]
+    assert "256 characters, all of them printable" in reply.json["message"]
 
 
 async def test_a_gateway_of_another_application_is_nobody_here(house: House) -> None:

@@ -11,7 +11,7 @@ from fleetbell.adapters.memory.rows import Concept, page_of
 from fleetbell.domain.device import Device
 from fleetbell.domain.subtask import Attempt
 from fleetbell.errors import NodeIdTaken
-from fleetbell.ports.store import Listed, Page
+from fleetbell.ports.store import EVERY_DEVICE, DeviceFilter, Listed, Page
 
 
 class Devices(Concept):
@@ -25,9 +25,15 @@ class Devices(Concept):
         devices = self._rows.devices.values()
         return next((one for one in devices if (one.application_id, one.node_id) == name), None)
 
-    def devices(self, application_id: str | None, page: Page) -> Listed[Device]:
-        devices = self._rows.devices.values()
-        return page_of([one for one in devices if application_id in (None, one.application_id)], page)
+    def devices(
+        self, application_id: str | None, page: Page, wanted: DeviceFilter = EVERY_DEVICE
+    ) -> Listed[Device]:
+        devices = [
+            one
+            for one in self._rows.devices.values()
+            if application_id in (None, one.application_id) and _fits(one, wanted)
+        ]
+        return page_of(devices[::-1] if wanted.newest_first else devices, page)
 
     def add_device(self, device: Device) -> None:
         if self.device_of_node(device.application_id, device.node_id):
@@ -73,3 +79,23 @@ class Devices(Concept):
                 told = attempt.action_id if cancel else device.cancel_action_id
                 released = replace(device, action_id=None, cancel_action_id=told)
                 self._rows.devices[device.device_id] = released
+
+
+def _fits(device: Device, wanted: DeviceFilter) -> bool:
+    last_ms = device.last_contact_at_ms
+    online = last_ms is not None and last_ms >= wanted.heard_from_ms
+    pairs = (
+        (wanted.device_id, device.device_id),
+        (wanted.name, device.name),
+        (wanted.device_type, device.product.device_type),
+        (wanted.protocol_type, device.protocol_type),
+        (wanted.location, device.details.location),
+        (wanted.is_online, online),
+        (wanted.is_active, last_ms is not None),
+    )
+    since, until = wanted.created_from_ms, wanted.created_until_ms
+    return (
+        all(want in (None, has) for want, has in pairs)
+        and (since is None or since <= device.created_at_ms)
+        and (until is None or device.created_at_ms <= until)
+    )

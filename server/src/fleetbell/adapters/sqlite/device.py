@@ -9,21 +9,22 @@ import apsw
 import msgspec
 
 from fleetbell.adapters.sqlite.rows import Reader, as_json, where
-from fleetbell.domain.device import Device, Product
+from fleetbell.domain.device import Details, Device, Product
 from fleetbell.domain.subtask import Attempt
 from fleetbell.errors import NodeIdTaken
-from fleetbell.ports.store import Listed, Page
+from fleetbell.ports.store import EVERY_DEVICE, DeviceFilter, Listed, Page
 
 _SAVED = (
     "device_id, application_id, node_id, created_at_ms, modified_at_ms, name, manufacturer_name, "
     "device_type, model, "
     "manufacturer_id, protocol_type, verify_code, target_token, psk, timeout_s, sw_version, fw_version, "
     "attributes, "
-    "attributes_wanted, action_id, cancel_action_id, installed_action_id"
+    "attributes_wanted, action_id, cancel_action_id, installed_action_id, details"
 )
 _COLUMNS = f"{_SAVED}, last_contact_at_ms"
 _SET = ", ".join(f"{column} = ?{number}" for number, column in enumerate(_SAVED.split(", "), 1))
 
+_details = msgspec.json.Decoder(Details)
 _attributes = msgspec.json.Decoder(dict[str, str])
 _work = msgspec.json.Decoder(list[tuple[str, int | None]])
 
@@ -50,7 +51,8 @@ def _device(row: tuple[Any, ...]) -> Device:
         action_id=row[19],
         cancel_action_id=row[20],
         installed_action_id=row[21],
-        last_contact_at_ms=row[22],
+        details=_details.decode(row[22]),
+        last_contact_at_ms=row[23],
     )
 
 
@@ -78,6 +80,7 @@ def _values(device: Device) -> tuple[None | int | str, ...]:
         device.action_id,
         device.cancel_action_id,
         device.installed_action_id,
+        msgspec.json.encode(device.details).decode(),
     )
 
 
@@ -95,9 +98,27 @@ class DeviceReading(Reader):
         )
         return None if row is None else _device(row)
 
-    def devices(self, application_id: str | None, page: Page) -> Listed[Device]:
-        condition, values = where({"application_id = ?": application_id})
-        listed = self._listed(_COLUMNS, f"FROM device {condition}", values, page, "number")
+    def devices(
+        self, application_id: str | None, page: Page, wanted: DeviceFilter = EVERY_DEVICE
+    ) -> Listed[Device]:
+        online, heard_from_ms = wanted.is_online, wanted.heard_from_ms
+        condition, values = where(
+            {
+                "application_id = ?": application_id,
+                "device_id = ?": wanted.device_id,
+                "name = ?": wanted.name,
+                "device_type = ?": wanted.device_type,
+                "protocol_type = ?": wanted.protocol_type,
+                "coalesce(details->>'location', '') = ?": wanted.location,
+                "last_contact_at_ms >= ?": heard_from_ms if online else None,
+                "coalesce(last_contact_at_ms, -1) < ?": heard_from_ms if online is False else None,
+                "(last_contact_at_ms IS NOT NULL) = ?": wanted.is_active,
+                "created_at_ms >= ?": wanted.created_from_ms,
+                "created_at_ms <= ?": wanted.created_until_ms,
+            }
+        )
+        order = "number DESC" if wanted.newest_first else "number"
+        listed = self._listed(_COLUMNS, f"FROM device {condition}", values, page, order)
         return Listed(tuple(map(_device, listed.rows)), listed.total)
 
 

@@ -19,6 +19,7 @@ from fleetbell.errors import ActionEnded, ActionUnknown, Busy, DomainError, Inpu
 from fleetbell.ids import new_id
 from fleetbell.ports.blobs import Blobs
 from fleetbell.ports.reports import Reports
+from fleetbell.ports.roster import Roster
 from fleetbell.ports.store import Store
 from fleetbell.southbound.ddi import codec
 from fleetbell.southbound.ddi.contacts import Contacts
@@ -65,6 +66,7 @@ def app(
     *,
     store: Store,
     blobs: Blobs,
+    roster: Roster,
     reports: Reports,
     contacts: Contacts,
     clock: Clock,
@@ -74,9 +76,11 @@ def app(
     settings = settings or DoorSettings()
     addresses = Addresses(settings.public_url)
     return Door(
-        Gate(store, contacts, clock, default_application_id=settings.default_application_id),
+        Gate(store.reading, roster, contacts, clock, default_application_id=settings.default_application_id),
         Offers(store.reading, reports, addresses, poll_s=settings.poll_s, handling=settings.handling),
-        Feedbacks(store, reports, clock, version_key=settings.version_key, notes_most=settings.notes_most),
+        Feedbacks(
+            store, roster, reports, clock, version_key=settings.version_key, notes_most=settings.notes_most
+        ),
         Downloads(store.reading, blobs, reports, addresses),
     )
 

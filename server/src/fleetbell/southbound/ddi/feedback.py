@@ -18,6 +18,7 @@ from fleetbell.domain.subtask import (
 )
 from fleetbell.errors import ActionEnded, ActionUnknown
 from fleetbell.ports.reports import Recorded, Reports
+from fleetbell.ports.roster import Roster
 from fleetbell.ports.store import Note, Store, Transaction
 from fleetbell.southbound.ddi import codec
 from fleetbell.southbound.ddi.codec import AttributeMode, Execution, Feedback
@@ -56,9 +57,17 @@ class Feedbacks:
     """Takes what devices tell."""
 
     def __init__(
-        self, store: Store, reports: Reports, clock: Clock, *, version_key: str, notes_most: int
+        self,
+        store: Store,
+        roster: Roster,
+        reports: Reports,
+        clock: Clock,
+        *,
+        version_key: str,
+        notes_most: int,
     ) -> None:
         self._store = store
+        self._roster = roster
         self._reading = store.reading
         self._reports = reports
         self._clock = clock
@@ -68,29 +77,24 @@ class Feedbacks:
     async def config_data(self, request: Request, device: Device) -> Answer:
         """Keep the device's attributes, and the versions among them."""
         told = codec.read_config_data(await request.json_body(most_bytes=CONFIG_DATA_BYTES_MOST))
-        await self._store.write(lambda tx: self._keep_attributes(tx, device.device_id, told))
+        if await self._roster.change(device.device_id, lambda kept: self._with(kept, told)) is None:
+            raise Unauthorized
         return Answer()
 
-    def _keep_attributes(self, tx: Transaction, device_id: str, told: codec.ConfigData) -> None:
+    def _with(self, device: Device, told: codec.ConfigData) -> Device:
         """Also withdraws the wish for attributes: an agent that still sees it does nothing else."""
-        device = tx.device(device_id)
-        if device is None:
-            raise Unauthorized
         sw_version, fw_version = device.sw_version, device.fw_version
         if told.mode is not AttributeMode.REMOVE:
             # Only what is told now: a merge must not bring back a version from before an upgrade.
             key = self._version_key
             sw_version = version_told(told.data, UpgradeKind.SOFTWARE, fallback_key=key) or sw_version
             fw_version = version_told(told.data, UpgradeKind.FIRMWARE, fallback_key=key) or fw_version
-        tx.save_device(
-            replace(
-                device,
-                attributes=told.applied_to(device.attributes),
-                attributes_wanted=False,
-                sw_version=sw_version,
-                fw_version=fw_version,
-                modified_at_ms=self._clock.now_ms(),
-            )
+        return replace(
+            device,
+            attributes=told.applied_to(device.attributes),
+            attributes_wanted=False,
+            sw_version=sw_version,
+            fw_version=fw_version,
         )
 
     async def deployment(self, request: Request, device: Device, action_id: int) -> Answer:

@@ -7,13 +7,11 @@ import hmac
 from fleetbell.clock import Clock
 from fleetbell.domain.application import Application, digest
 from fleetbell.domain.device import Device
-from fleetbell.errors import InputInvalid
-from fleetbell.ids import new_id
-from fleetbell.ports.store import Store, Transaction
+from fleetbell.ports.roster import Roster
+from fleetbell.ports.store import Reading
 from fleetbell.southbound.ddi.contacts import Contacts
 from fleetbell.southbound.ddi.http import Request
 
-NODE_ID_LENGTH_MOST = 256
 DEFAULT_TENANT = "default"
 
 
@@ -29,10 +27,16 @@ class Gate:
     """
 
     def __init__(
-        self, store: Store, contacts: Contacts, clock: Clock, *, default_application_id: str | None
+        self,
+        reading: Reading,
+        roster: Roster,
+        contacts: Contacts,
+        clock: Clock,
+        *,
+        default_application_id: str | None,
     ) -> None:
-        self._store = store
-        self._reading = store.reading
+        self._reading = reading
+        self._roster = roster
         self._contacts = contacts
         self._clock = clock
         self._default_application_id = default_application_id
@@ -54,7 +58,7 @@ class Gate:
             case "GatewayToken" if application.gateway_token:
                 proven = _same(digest(token), application.gateway_token)
                 if proven and device is None and create:
-                    device = await self._create(application, node_id)
+                    device = await self._roster.bring(application.application_id, node_id)
             case _:
                 proven = False
         if device is None or not proven:
@@ -72,28 +76,6 @@ class Gate:
             return self._reading.application(self._default_application_id)
         applications = self._reading.applications()
         return applications[0] if len(applications) == 1 else None
-
-    async def _create(self, application: Application, node_id: str) -> Device:
-        if not 0 < len(node_id) <= NODE_ID_LENGTH_MOST or not node_id.isprintable():
-            raise InputInvalid(f"a controllerId has 1 to {NODE_ID_LENGTH_MOST} printable characters")
-        at_ms = self._clock.now_ms()
-        new = Device(
-            device_id=new_id("dev"),
-            application_id=application.application_id,
-            node_id=node_id,
-            name=node_id,
-            created_at_ms=at_ms,
-            modified_at_ms=at_ms,
-        )
-
-        def work(tx: Transaction) -> Device:
-            """Two first polls at once make one device."""
-            device = tx.device_of_node(new.application_id, node_id)
-            if device is None:
-                tx.add_device(new)
-            return device or new
-
-        return await self._store.write(work)
 
 
 def _same(given: str, stored: str) -> bool:
