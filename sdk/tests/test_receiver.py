@@ -23,6 +23,7 @@ from fleetbell_sdk import (
     UpgradeState,
 )
 from fleetbell_sdk.signature import (
+    TEST_HEADER,
     Ed25519Missing,
     KeyInvalid,
     PrivateKey,
@@ -347,6 +348,16 @@ def test_a_later_attempt_and_a_replay_are_repeats(how: dict[str, int]) -> None:
     body = encode(software_state())
 
     assert Context.read(push_headers(body, secret=None, **how), is_verified=False).is_repeat  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("webhook_id", "is_test"), [("test-7", True), ("msg-test-7", False), ("msg-7", False)]
+)
+def test_a_test_of_the_endpoint_is_told_by_what_the_signature_covers(webhook_id: str, is_test: bool) -> None:
+    body = encode(software_state())
+    headers = push_headers(body, secret=SECRET, webhook_id=webhook_id) | {TEST_HEADER: "1"}
+
+    assert Context.read(headers, is_verified=True).is_test is is_test
 
 
 def test_a_default_of_the_handler_stays_its_own() -> None:

@@ -51,6 +51,7 @@ BODY_LIMIT_BYTES: Final = 64 * 1024
 """The largest body a receiver reads; real messages have a few hundred bytes."""
 
 _log: Final = logging.getLogger("fleetbell_sdk.receiver")
+_TEST_ID_PREFIX: Final = "test-"  # of the webhook-id, which the signature covers
 _TEXT: Final = {"Content-Type": "text/plain; charset=utf-8"}
 
 Handler = TypeVar("Handler", bound=Callable[..., object])
@@ -99,6 +100,11 @@ class Context:
     def is_repeat(self) -> bool:
         """Whether the message may have come before: a later attempt, or a replay."""
         return self.is_replay or (self.attempt or 1) > 1
+
+    @property
+    def is_test(self) -> bool:
+        """Whether the message is a test of this endpoint, made by hand: what it tells of did not happen."""
+        return (self.webhook_id or "").startswith(_TEST_ID_PREFIX)
 
     @classmethod
     def read(cls, headers: Mapping[str, str], *, is_verified: bool) -> Context:

@@ -29,6 +29,7 @@ __all__ = [
     "SEQUENCE_HEADER",
     "SIGNATURE_HEADER",
     "SKIPPED_HEADER",
+    "TEST_HEADER",
     "TIMESTAMP_HEADER",
     "Ed25519Missing",
     "KeyInvalid",
@@ -56,6 +57,7 @@ SEQUENCE_HEADER: Final = "fleetbell-sequence"
 ATTEMPT_HEADER: Final = "fleetbell-attempt"
 REPLAY_HEADER: Final = "fleetbell-replay"
 SKIPPED_HEADER: Final = "fleetbell-skipped"
+TEST_HEADER: Final = "fleetbell-test"
 
 _SHORTEST, _LONGEST = 24, 64  # bytes of a secret, as Standard Webhooks has it
 _ED25519_BYTES: Final = 32  # of a public key, and of the seed of a private one

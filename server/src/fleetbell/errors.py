@@ -192,6 +192,10 @@ class RetryTimesInvalid(DomainError):
     """The number of retries is missing or outside 1 to 5."""
 
 
+class EndpointUnknown(DomainError):
+    """There is no endpoint with this id, or it is another application's."""
+
+
 class SubscriptionUnknown(DomainError):
     """The application has no such subscription."""
 

@@ -187,6 +187,8 @@ def a_strict_server(context: ssl.SSLContext) -> Iterator[str]:
                 tls = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
                 with contextlib.suppress(OSError):
                     tls.do_handshake()
+                    if tls.recv(4096):
+                        tls.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
                 rest = socket.socket(fileno=tls.detach())
                 with rest, contextlib.suppress(OSError):  # a reset would overtake what was said
                     rest.shutdown(socket.SHUT_WR)

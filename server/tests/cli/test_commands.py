@@ -21,7 +21,9 @@ from fleetbell.cli.commands import reference, run
 from fleetbell.cli.demo.application import Application
 from fleetbell.cli.demo.books import SOFTWARE
 from fleetbell.services.application import Applications
-from fleetbell_sdk import Client, ConnectionFailed
+from fleetbell_sdk import Client, ConnectionFailed, Context, Receiver, SoftwareStateChanged
+from fleetbell_sdk.frameworks.standalone import serve
+from server.tests.adapters.peers import a_demanding_context, a_strict_server
 
 PAGE = Path(__file__).parents[3] / "docs/reference/cli.md"
 
@@ -304,6 +306,69 @@ def test_a_client_certificate_is_set_shown_and_removed(shell: Shell, tmp_path: P
     assert "days left" in shell("app client-certificate show", application_id)
     shell("app client-certificate remove", application_id)
     assert "no client certificate" in shell("app client-certificate show", application_id, code=1)
+
+
+def an_app_that_trusts(shell: Shell, authority: trustme.CA) -> str:
+    """The signing secret of the only application, "meters"."""
+    made = shell.json("app create", "Meters", "--id", "meters")
+    ca = shell.folder.parent / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    shell("app ca add meters", str(ca))
+    return str(made["signing_secret"])
+
+
+OPEN = "--set egress.allow=127.0.0.1/32"
+
+
+def test_an_endpoint_is_tested_with_a_message_that_a_receiver_can_verify_and_tell(
+    shell: Shell, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    secret = an_app_that_trusts(shell, authority)
+    issued = authority.issue_cert("127.0.0.1")
+    both = tmp_path / "receiver.pem"
+    issued.private_key_and_cert_chain_pem.write_to_path(str(both))
+    got: list[Context] = []
+    receiver = Receiver(secret)
+    receiver.on(SoftwareStateChanged)(lambda _message, context: got.append(context))
+
+    with serve(receiver, "127.0.0.1", 0, both, both) as server:
+        url = f"https://127.0.0.1:{server.port}/push"
+        passed = shell(f"endpoint test {url} {OPEN}")
+        found = shell.json(f"endpoint test {url} {OPEN}")
+        closed = shell(f"endpoint test {url}", code=1)
+
+    assert [context.is_test and context.is_verified for context in got] == [True, True]
+    assert got[1].webhook_id == found["webhook_id"]
+    for line in ("ok +name", "ok +connection", "ok +tls", "ok +answer", "status +200", "trusted +yes"):
+        assert re.search(line, passed), line
+    assert "a push to this URL fails" in closed
+    assert "egress.allow" in shell.out
+
+
+def test_an_endpoint_that_asks_who_calls_passes_once_the_application_has_a_client_certificate(
+    shell: Shell, tmp_path: Path
+) -> None:
+    authority, clients = trustme.CA(), trustme.CA()
+    an_app_that_trusts(shell, authority)
+    both = tmp_path / "client.pem"
+    issued = clients.issue_cert("fleetbell.example")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(both))
+
+    with a_strict_server(a_demanding_context(authority, clients)) as url:
+        shell(f"endpoint test {url} {OPEN}", code=1)
+        said = shell.out
+        shell("app client-certificate set meters", str(both), str(both))
+        shell(f"endpoint test {url} {OPEN}")
+
+    assert "fleetbell app client-certificate set meters" in said
+
+
+def test_an_endpoint_that_is_not_there_is_said_so(shell: Shell) -> None:
+    shell("app create", "Meters")
+
+    assert "there is no endpoint" in shell("endpoint test 7", code=1)
+    assert "needs its port" in shell("endpoint test https://receiver.example/push", code=1)
 
 
 @pytest.mark.parametrize(

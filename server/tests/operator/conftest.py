@@ -12,16 +12,20 @@ from openapi_schema_validator import OAS31Validator
 from starlette.types import ASGIApp
 
 from fleetbell.adapters.blobs_folder import FolderBlobs
+from fleetbell.adapters.callback_http import HttpCallback
 from fleetbell.adapters.sqlite.store import SqliteStore
+from fleetbell.domain.egress import Egress
 from fleetbell.operator.app import Doors, described, doors
 from fleetbell.operator.metrics import Sources, exposition
 from fleetbell.operator.openapi import document
 from fleetbell.ports.measures import ReportCounts, RequestCounts
 from fleetbell.services.application import Applications
 from fleetbell.services.device import Devices
+from fleetbell.services.examination import Examinations
 from fleetbell.services.offer import Errands
 from fleetbell.services.package import Packages
 from fleetbell.services.readiness import Readiness
+from fleetbell.services.signing import Signers
 from fleetbell.services.signing_key import SigningKeys
 from fleetbell.services.task import Tasks
 from fleetbell.services.token import Tokens
@@ -41,6 +45,7 @@ class Platform:
     packages: Packages
     tasks: Tasks
     tokens: Tokens
+    examinations: Examinations
     clock: PretendClock
     readiness: Readiness
     sources: Sources
@@ -50,6 +55,7 @@ class Platform:
 async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
     store = SqliteStore.open(tmp_path / "fleetbell.db")
     clock = PretendClock()
+    callback = HttpCallback(trust_folder=tmp_path / "trust", egress=Egress())
     yield Platform(
         store=store,
         applications=Applications(store, clock),
@@ -57,11 +63,13 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
         devices=Devices(store, clock),
         packages=Packages(store, FolderBlobs(tmp_path / "packages"), clock),
         tokens=Tokens(store, clock),
+        examinations=Examinations(store, clock, callback, Signers(store)),
         clock=clock,
         tasks=Tasks(store, clock, Errands(take=lambda _: False), handed=lambda _: None),
         readiness=Readiness(store, clock, now_s=lambda: clock.now_ms() / 1000),
         sources=Sources(store, store.commits, ReportCounts(), lambda: 4096, {"devices": RequestCounts()}),
     )
+    await callback.close()
     await store.close()
 
 

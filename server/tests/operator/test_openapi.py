@@ -39,6 +39,9 @@ def test_no_two_operations_have_the_same_name_or_place() -> None:
     assert len(set(places)) == len(places)
 
 
+KEEP_NOTHING = {"post_endpoints_endpoint_id_test", "post_applications_application_id_endpoint_tests"}
+
+
 @pytest.mark.parametrize("operation", TABLE, ids=lambda operation: operation.name)
 def test_an_operation_says_all_there_is_to_say(operation: Operation) -> None:
     shown = document(TABLE)["paths"][operation.shown_path][operation.method.lower()]
@@ -46,7 +49,7 @@ def test_an_operation_says_all_there_is_to_say(operation: Operation) -> None:
     assert shown["summary"].endswith(".")
     assert {str(operation.status), "401"} < {*shown["responses"], "any other"}
     assert all(answer["description"] for answer in shown["responses"].values())
-    if operation.method != "GET":
+    if operation.method != "GET" and operation.name not in KEEP_NOTHING:
         assert {"503", "507"} <= shown["responses"].keys()
     assert [each["name"] for each in shown.get("parameters", []) if each["in"] == "path"] == list(
         operation.path_parameters

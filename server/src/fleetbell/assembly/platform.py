@@ -33,6 +33,7 @@ from fleetbell.services.access import Access
 from fleetbell.services.application import Applications
 from fleetbell.services.device import Devices
 from fleetbell.services.dispatch import Dispatcher
+from fleetbell.services.examination import Examinations
 from fleetbell.services.group import Groups
 from fleetbell.services.offer import SAME_VERSIONS, Errands, TaskRules
 from fleetbell.services.outlet import Sending
@@ -161,6 +162,7 @@ def _platform(
         tokens=Tokens(store, clock),
         progress=progress,
         dispatcher=dispatcher,
+        examinations=Examinations(store, clock, callback, signers, allow_http=settings.callbacks.allow_http),
         scheduler=scheduler,
         store=store,
         clock=clock,

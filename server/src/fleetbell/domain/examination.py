@@ -64,3 +64,12 @@ class Examination:
     def passed(self) -> bool:
         """Whether a push would have been delivered."""
         return all(step.outcome is Outcome.OK for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What became of testing a URL; by the ``webhook-id`` the receiver's log has it."""
+
+    url: str
+    webhook_id: str
+    examination: Examination

@@ -115,6 +115,22 @@ def notification(
     )
 
 
+def sample_body(application_id: str, kind: UpgradeKind) -> str:
+    """The body of a message that tells of nothing: a state, whose made-up ids all begin with ``test-``.
+
+    A state and not a result, because a receiver that takes it for news loses nothing but a line of a log.
+    """
+    common = ("test-device", application_id, "test-operation", "test-sub-operation")
+    word = UpgradeState.DOWNLOADING.wire_name
+    body: _Body
+    if kind is UpgradeKind.SOFTWARE:
+        body = _SoftwareState("swUpgradeStateChangeNotify", *common, word)
+    else:
+        number = str(int(UpgradeState.DOWNLOADING))
+        body = _FirmwareState("fwUpgradeStateChangeNotify", *common, number, word)
+    return _encode(body).decode()
+
+
 def _result(
     ended: Ended, attempt: Attempt, common: tuple[str, str, str, str], *, upgrade_time_as_number: bool
 ) -> _Body:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from fleetbell.operator import (
     application,
     device,
+    examination,
     health,
     package,
     platform,
@@ -46,7 +47,7 @@ def operations(services: Services, *, addresses: Callable[[], Mapping[str, str]]
     table = Table()
 
     platform.declare(table, services, addresses=addresses)
-    for room in (application, signing_key, device, package, task, token):
+    for room in (application, signing_key, device, package, task, examination, token):
         room.declare(table, services)
     return table.operations
 

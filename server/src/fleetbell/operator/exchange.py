@@ -12,6 +12,7 @@ from fleetbell.operator.views import Items
 from fleetbell.ports.store import Listed, Page, Store
 from fleetbell.services.application import Applications
 from fleetbell.services.device import Devices
+from fleetbell.services.examination import Examinations
 from fleetbell.services.package import Packages
 from fleetbell.services.signing_key import SigningKeys
 from fleetbell.services.task import Tasks
@@ -40,6 +41,8 @@ class Services(Protocol):
     def tasks(self) -> Tasks: ...
     @property
     def tokens(self) -> Tokens: ...
+    @property
+    def examinations(self) -> Examinations: ...
     @property
     def store(self) -> Store: ...
     @property

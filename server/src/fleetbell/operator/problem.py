@@ -36,6 +36,7 @@ STATUS: Final[Mapping[type[errors.DomainError], int]] = {
     errors.DeviceUnknown: 404,
     errors.PackageUnknown: 404,
     errors.TaskUnknown: 404,
+    errors.EndpointUnknown: 404,
     errors.SubscriptionUnknown: 404,
     errors.SigningKeyUnknown: 404,
     errors.ApplicationTaken: 409,

@@ -10,6 +10,7 @@ from fleetbell.services.access import Access
 from fleetbell.services.application import Applications
 from fleetbell.services.device import Devices
 from fleetbell.services.dispatch import Dispatcher
+from fleetbell.services.examination import Examinations
 from fleetbell.services.group import Groups
 from fleetbell.services.package import Packages
 from fleetbell.services.progress import Progress
@@ -35,6 +36,7 @@ class Services:
     tokens: Tokens
     progress: Progress
     dispatcher: Dispatcher
+    examinations: Examinations
     scheduler: Scheduler
     store: Store
     clock: Clock
