@@ -1,5 +1,7 @@
 """The store on SQLite keeps the contract, agrees with the store in memory, and forgets nothing."""
 
+from __future__ import annotations
+
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -163,6 +165,61 @@ async def test_more_work_than_may_wait_is_refused(tmp_path: Path, monkeypatch: p
     await asyncio.gather(blocking, *waiting)
     assert store.reading.devices(None, ALL).total == 3
     await store.close()
+
+
+class Watching(apsw.VFS):
+    """The real file system, with a look around at each write to a write-ahead log."""
+
+    NAME = "watching"
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        super().__init__(self.NAME, "", maxpathname=0)
+        self.look = look
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> WatchedFile:
+        return WatchedFile(self, name, flags)
+
+
+class WatchedFile(apsw.VFSFile):
+    """A file on it."""
+
+    def __init__(self, system: Watching, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
+        self._look = system.look if flags[0] & apsw.SQLITE_OPEN_WAL else None
+        super().__init__("", name, flags)
+
+    def xWrite(self, data: bytes, offset: int) -> None:
+        if self._look is not None:
+            self._look()
+        super().xWrite(data, offset)
+
+
+async def test_while_a_store_writes_the_log_anew_no_other_process_writes_to_it(tmp_path: Path) -> None:
+    """The roles of a platform may run as processes of their own, on one folder."""
+    path = tmp_path / "fleetbell.db"
+    first = SqliteStore.open(path)
+    await first.write(_adding(1))
+    looks: list[bool] = []
+
+    def look() -> None:
+        other = apsw.Connection(str(path))
+        try:
+            other.execute("BEGIN IMMEDIATE").fetchall()
+            looks.append(True)
+        except apsw.BusyError:
+            looks.append(False)
+        finally:
+            other.close()
+
+    watching = Watching(look)
+    try:
+        await SqliteStore.open(path, vfs=Watching.NAME).close()
+        assert looks
+        assert not any(looks)
+        await first.write(_adding(2))
+        assert first.reading.devices(None, ALL).total == 2
+    finally:
+        await first.close()
+        watching.unregister()
 
 
 async def test_a_full_disk_refuses_a_work_whole_and_the_store_goes_on(tmp_path: Path) -> None:
