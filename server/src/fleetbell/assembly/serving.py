@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
 
+from fleetbell import __version__
+from fleetbell.assembly import log
 from fleetbell.assembly.doors import Addresses, doors
 from fleetbell.assembly.platform import opened
 from fleetbell.config import Settings
@@ -22,15 +22,6 @@ _log = structlog.get_logger(__name__)
 _CONTACTS_EVERY_S = 3.0
 _UPKEEP_EVERY_S = 60.0
 
-# What the HTTP server would log. A download that is cut: the device door says so itself, in better words.
-# What is no HTTP, or wants another protocol, is refused: a line for each would let strangers fill the log.
-_NOT_LOGGED = (
-    "without completing response",
-    "Invalid HTTP request received",
-    "Unsupported upgrade request",
-    "No supported WebSocket library",
-)
-
 
 async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
     """Run the roles of the settings until SIGTERM or SIGINT; ``ready`` is called once everything listens.
@@ -40,7 +31,7 @@ async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
         AddressInUse: a door cannot listen.
         CertificateUnusable: a certificate or key that was given cannot be read.
     """
-    _configure_logging(settings)
+    log.configure(settings.logging)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -62,6 +53,8 @@ async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
         if "doors" in settings.roles:
             await running.enter_async_context(_repeating(platform.contacts.flush, _CONTACTS_EVERY_S))
             addresses = await running.enter_async_context(doors(platform))
+        if settings.logging.json:  # a person is told by what the command prints
+            _log.info("serving", version=__version__, roles=settings.roles, **addresses.facts())
         ready(addresses)
         await stop.wait()
         _log.info("stopping")
@@ -111,41 +104,3 @@ async def _quietly(work: Callable[[], Awaitable[object]]) -> None:
 async def _upkeep(services: Services) -> None:
     at_ms = services.clock.now_ms()
     await services.store.write(lambda tx: tx.delete_expired_tokens(at_ms=at_ms))
-
-
-def readable(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Write control characters as escapes: a client's words must not move the cursor of who reads the log."""
-    for key, value in event.items():
-        if isinstance(value, str) and not value.isprintable():
-            event[key] = "".join(
-                sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()
-                for sign in value
-            )
-    return event
-
-
-def _configure_logging(settings: Settings) -> None:
-    """One event a line on standard error; the libraries' own loggers only from warnings on."""
-    level = getattr(logging, settings.logging.level.upper())
-    logging.basicConfig(stream=sys.stderr, level=max(level, logging.WARNING))
-    logging.getLogger("uvicorn.error").addFilter(
-        lambda record: not any(words in record.getMessage() for words in _NOT_LOGGED)
-    )
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if settings.logging.json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            readable,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )

@@ -39,7 +39,7 @@ class WithToken:
         try:
             seen = await _scope_of(Headers(scope=scope), self._tokens)
         except Exception as error:  # the door is where every error ends
-            await problem.of(error)(scope, receive, send)
+            await problem.of(error, scope)(scope, receive, send)
             return
         await self._app({**scope, SCOPE: seen}, receive, send)
 

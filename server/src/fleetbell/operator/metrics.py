@@ -131,9 +131,8 @@ def exposition(sources: Sources) -> ASGIApp:
 
     def _answer(request: Request) -> Response:
         if not request.scope[SCOPE].everything:
-            return problem.of(
-                problem.OperatorsOnly("metrics tell of all applications; they are for operators")
-            )
+            refusal = problem.OperatorsOnly("metrics tell of all applications; they are for operators")
+            return problem.of(refusal, request.scope)
         if request.method not in ("GET", "HEAD"):
             return problem.answer(405, f"{request.method} is not possible here", {"Allow": "GET, HEAD"})
         encode, media_type = choose_encoder(request.headers.get("accept", ""))

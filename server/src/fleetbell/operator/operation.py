@@ -142,7 +142,7 @@ class Operation:
         try:
             return await self._answered(Call(request, request.scope[SCOPE]))
         except Exception as error:  # the door is where every error ends
-            return problem.of(error)
+            return problem.of(error, request.scope)
 
     async def _answered(self, call: Call) -> Response:
         if self.operators_only and not call.scope.everything:

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import Scope
 
 from fleetbell import errors, ids
 from fleetbell.operator.views import Problem
@@ -85,7 +86,7 @@ def answer(status: int, detail: str, headers: Mapping[str, str] | None = None) -
     return Response(body, status, headers, media_type=MEDIA_TYPE)
 
 
-def of(error: Exception) -> Response:
+def of(error: Exception, scope: Scope) -> Response:
     """The response to an error. What is our own fault is logged and answered with a reference only."""
     match error:
         case TokenMissing() | errors.TokenInvalid():
@@ -96,5 +97,11 @@ def of(error: Exception) -> Response:
             return answer(400, "the request ended before its body did")
         case _:
             reference = ids.new_id("fault")
-            _log.error("an operator's call failed", reference=reference, exc_info=error)
+            _log.error(
+                "an operator's call failed",
+                reference=reference,
+                method=scope["method"],
+                path=scope["path"],
+                exc_info=error,
+            )
             return answer(500, f"this is our own fault; the log has it under {reference}")

@@ -7,8 +7,11 @@ waits for its own. Nothing is acknowledged before that transaction is on stable 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import structlog
 
 from fleetbell.clock import Clock
 from fleetbell.domain.notification import Notification, notification
@@ -27,6 +30,8 @@ from fleetbell.errors import Busy, DomainError
 from fleetbell.ports.measures import ReportCounts
 from fleetbell.ports.reports import Recorded
 from fleetbell.ports.store import AttemptEnd, HandOver, Note, Store, Take, Transaction
+
+_log = structlog.get_logger(__name__)
 
 BATCH_MOST = 256  # reports in one transaction
 WAITING_MOST = 20_000  # reports that wait, before new ones are refused
@@ -224,6 +229,24 @@ class Progress:
             if not told.kept.done():
                 told.kept.set_result(outcome)
         self._handed(hand_over)
+        if _log.is_enabled_for(logging.DEBUG):
+            self._log_outcomes(batch, outcomes)
+
+    def _log_outcomes(self, batch: Sequence[_Told], outcomes: Sequence[Recorded]) -> None:
+        """One line a report, for whoever follows one of them; too much for every day."""
+        attempts = self._store.reading.attempts(list({told.action_id for told in batch}))
+        by_id = {attempt.action_id: attempt for attempt in attempts}
+        for told, outcome in zip(batch, outcomes, strict=True):
+            if told.report is not None and (attempt := by_id.get(told.action_id)):
+                _log.debug(
+                    "report recorded",
+                    outcome=outcome.value,
+                    said=_word(told.report),
+                    action_id=told.action_id,
+                    device_id=attempt.device_id,
+                    operation_id=attempt.operation_id,
+                    sub_operation_id=attempt.sub_operation_id,
+                )
 
     def _work(self, tx: Transaction, batch: Sequence[_Told], at_ms: int) -> tuple[list[Recorded], HandOver]:
         story = Story(
@@ -250,5 +273,14 @@ def _audit(outcome: Recorded, report: Report | None) -> str:
     """What to note of a report that moved nothing and brought no words of its own."""
     if report is None or isinstance(report, Begun) or outcome not in (Recorded.REPEATED, Recorded.LATE):
         return ""
-    word = report.state.wire_name if isinstance(report, Reached) else report.result_desc
-    return f"{outcome.value}: {word}"
+    return f"{outcome.value}: {_word(report)}"
+
+
+def _word(report: Report) -> str:
+    match report:
+        case Begun():
+            return "begun"
+        case Reached():
+            return report.state.wire_name
+        case Ended():
+            return report.result_desc

@@ -31,7 +31,14 @@ class _Module:
     """A package of a device, and the attempt that its download tells about."""
 
     package: Package
+    device_id: str
     action_id: int | None  # None: it is installed already; its download tells nothing
+
+    @property
+    def ids(self) -> dict[str, object]:
+        """What the log calls it by."""
+        ids: dict[str, object] = {"file_id": self.package.file_id, "device_id": self.device_id}
+        return ids if self.action_id is None else {**ids, "action_id": self.action_id}
 
 
 class Downloads:
@@ -85,7 +92,8 @@ class Downloads:
             with contextlib.suppress(ActionUnknown):
                 package = package_of(self._reading, attempt_of(self._reading, device, action_id))
                 if package.module_id == module_id:
-                    return _Module(package, action_id if action_id == device.action_id else None)
+                    current = action_id if action_id == device.action_id else None
+                    return _Module(package, device.device_id, current)
         raise ActionUnknown(f"no action of the device has a module {module_id}")
 
     async def _send_at_once(
@@ -110,9 +118,9 @@ class Downloads:
             try:
                 await self._stream(module, file, span, gone, send)
             except DomainError as refusal:
-                _log.info("a download was cut", file_id=module.package.file_id, why=str(refusal))
+                _log.info("a download was cut", error=str(refusal), **module.ids)
             except Exception:
-                _log.exception("a download was cut", file_id=module.package.file_id)
+                _log.exception("a download failed", **module.ids)
             finally:
                 gone.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
