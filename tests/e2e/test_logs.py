@@ -67,5 +67,6 @@ async def test_every_line_is_json_and_one_notification_can_be_followed_by_its_id
     assert all({"event", "level", "timestamp"} <= line.keys() for line in found)
     ids = {"device_id": device["device_id"], "operation_id": task["operation_id"]}
     assert ids.items() <= recorded.items()
+    assert ids.items() <= failed.items()
     assert failed["webhook_id"].startswith("msg-")
     assert failed["endpoint"] == "https://127.0.0.1:9/push"

@@ -22,6 +22,7 @@ SPREAD = {  # what ** adds, by the source text that stands behind it
         "ca_file",
     },
     "module.ids": {"file_id", "device_id", "action_id"},
+    "ids_in(head.body)": {"device_id", "operation_id", "sub_operation_id"},
 }
 NOT_FIELDS = {"exc_info"}
 

@@ -20,6 +20,7 @@ from fleetbell.operator.metrics import Sources, exposition
 from fleetbell.operator.openapi import document
 from fleetbell.ports.measures import ReportCounts, RequestCounts
 from fleetbell.services.application import Applications
+from fleetbell.services.counts import Counts
 from fleetbell.services.device import Devices
 from fleetbell.services.examination import Examinations
 from fleetbell.services.offer import Errands
@@ -67,7 +68,16 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
         clock=clock,
         tasks=Tasks(store, clock, Errands(take=lambda _: False), handed=lambda _: None),
         readiness=Readiness(store, clock, now_s=lambda: clock.now_ms() / 1000),
-        sources=Sources(store, store.commits, ReportCounts(), lambda: 4096, {"devices": RequestCounts()}),
+        sources=Sources(
+            store=store,
+            commits=store.commits,
+            reports=ReportCounts(),
+            deliveries=Counts(),
+            breakers=lambda: {"closed": 2, "open": 1, "half-open": 0},
+            now_ms=clock.now_ms,
+            free_bytes=lambda: 4096,
+            requests={"devices": RequestCounts()},
+        ),
     )
     await callback.close()
     await store.close()

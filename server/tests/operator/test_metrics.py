@@ -12,20 +12,25 @@ from fleetbell import __version__
 from fleetbell.operator.app import Doors, doors
 from fleetbell.operator.metrics import METRICS, Metric, exposition, page
 from fleetbell.ports.reports import Recorded
+from fleetbell.ports.store import Transaction
+from fleetbell.testing.makers import RESULT, STATE_CHANGE, a_notification, a_subscription
 from server.tests.operator.conftest import Platform, client_of
 
 PAGE = Path(__file__).parents[3] / "docs/reference/metrics.md"
 URL = "http://operator/metrics"
+URL_OF_ONE = "https://receiver.example:8443/push"
 
 
 async def scraped(door: httpx2.AsyncClient) -> dict[str, dict[tuple[str, ...], float]]:
-    """The values of our metrics by name and by the values of their labels."""
+    """The values by name and by the values of their labels, which are in the order of the labels' names."""
     answer = await door.get(URL)
     assert answer.status_code == 200, answer.text
     found: dict[str, dict[tuple[str, ...], float]] = {}
     for family in text_string_to_metric_families(answer.text):
         for sample in family.samples:
-            found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+            found.setdefault(sample.name, {})[tuple(value for _, value in sorted(sample.labels.items()))] = (
+                sample.value
+            )
     return found
 
 
@@ -74,6 +79,45 @@ async def test_what_the_parts_counted_is_told(door: httpx2.AsyncClient, platform
     assert told["fleetbell_build_info"] == {(__version__,): 1}
     assert told["fleetbell_deliveries_waiting"] == {(): 0}
     assert told["fleetbell_disk_free_bytes"] == {(): 4096}
+
+
+async def test_what_became_of_deliveries_is_told_by_type_and_reason(
+    door: httpx2.AsyncClient, platform: Platform
+) -> None:
+    counts = platform.sources.deliveries
+    counts.accepted["a"] = 5
+    counts.delivered["a"] = 3
+    counts.dead["a", "refused"] = 1
+    counts.failed["a", "tls"] = 2
+    counts.until_delivered.observe(0.004)
+
+    told = await scraped(door)
+    assert told["fleetbell_deliveries_accepted_total"] == {("a",): 5}
+    assert told["fleetbell_deliveries_delivered_total"] == {("a",): 3}
+    assert told["fleetbell_deliveries_dead_total"] == {("refused", "a"): 1}
+    assert told["fleetbell_deliveries_superseded_total"] == {(): 0}
+    assert told["fleetbell_attempts_failed_total"] == {("tls", "a"): 2}
+    assert told["fleetbell_delivery_seconds_bucket"][("0.0025",)] == 0
+    assert told["fleetbell_delivery_seconds_bucket"][("0.005",)] == 1
+    assert told["fleetbell_endpoints"] == {("closed",): 2, ("open",): 1, ("half-open",): 0}
+
+
+async def test_how_long_the_oldest_message_has_waited_is_told_for_each_endpoint_with_one(
+    door: httpx2.AsyncClient, platform: Platform
+) -> None:
+    def work(tx: Transaction) -> None:
+        for url in (URL_OF_ONE, URL_OF_ONE + "/other"):
+            tx.add_subscription(a_subscription(RESULT, url))
+        tx.add_subscription(a_subscription(STATE_CHANGE, URL_OF_ONE))
+        notification = a_notification(notify_type=STATE_CHANGE, made_at_ms=platform.clock.now_ms())
+        tx.add_notifications([notification], take=lambda _: False, at_ms=platform.clock.now_ms())
+
+    await platform.store.write(work)
+    platform.clock.advance(90_500)
+
+    told = await scraped(door)
+    assert told["fleetbell_oldest_waiting_seconds"] == {("app-1", "1"): 90.5}
+    assert told["fleetbell_deliveries_waiting"] == {(): 1}
 
 
 async def test_commits_are_spread_over_their_sizes_and_times(

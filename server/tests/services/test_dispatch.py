@@ -1002,7 +1002,7 @@ async def test_every_attempt_is_in_the_log(office: Office) -> None:
     assert counts.repeats == {STATE_CHANGE: 1}
     assert counts.failed == {(STATE_CHANGE, "status"): 1}
     assert counts.accepted == {STATE_CHANGE: 1}
-    assert counts.until_delivered.sum_s == pytest.approx(5.07)
+    assert counts.until_delivered.total == pytest.approx(5.07)
 
 
 async def test_the_end_of_a_certificate_is_kept(office: Office) -> None:

@@ -175,6 +175,9 @@ def _platform(
         store=store,
         commits=store.commits,
         reports=progress.counts,
+        deliveries=dispatcher.counts,
+        breakers=dispatcher.breakers,
+        now_ms=clock.now_ms,
         free_bytes=disk.free_bytes,
         requests=requests,
     )

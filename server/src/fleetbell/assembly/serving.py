@@ -46,7 +46,8 @@ async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
             running.push_async_callback(services.dispatcher.stop, wait_s=settings.callbacks.deadline_s)
         if "upkeep" in settings.roles:
             await running.enter_async_context(_repeating(lambda: _upkeep(services), _UPKEEP_EVERY_S))
-            await running.enter_async_context(_beside(services.scheduler.run()))
+            schedules = await running.enter_async_context(_beside(services.scheduler.run()))
+            platform.readiness.running["schedule of tasks"] = schedules
         running.push_async_callback(services.progress.close)
         running.push_async_callback(_quietly, platform.contacts.flush)
         addresses = Addresses(settings.operator_socket, None, None, None, None, None)
@@ -84,11 +85,11 @@ async def _repeating(work: Callable[[], Awaitable[object]], every_s: float) -> A
 
 
 @contextlib.asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """``work``, going on until the context ends."""
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[Callable[[], bool]]:
+    """``work``, going on until the context ends; what is given tells whether it still does."""
     task = asyncio.create_task(work)
     try:
-        yield
+        yield lambda: not task.done()
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

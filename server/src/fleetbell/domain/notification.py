@@ -163,3 +163,28 @@ def _result(
     # (southbound contract, 6.2).
     reason = ended.result_desc if success else ended.description or ended.result_desc
     return _FirmwareResult("fwUpgradeResultNotify", *common, *versions, word, reason, taken)
+
+
+class _Ids(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    device_id: str | None = None
+    operation_id: str | None = None
+    sub_operation_id: str | None = None
+
+
+_ids = msgspec.json.Decoder(_Ids).decode
+
+
+def ids_in(body: str) -> dict[str, str]:
+    """Whom a push message is about, read back from its body: for the log, which is written seldom and must
+    never be what a delivery fails by.
+
+    >>> ids_in("no JSON")
+    {}
+    >>> ids_in('{"notifyType":"swUpgradeResultNotify","deviceId":"dev-1","operationId":"op-1"}')
+    {'device_id': 'dev-1', 'operation_id': 'op-1'}
+    """
+    try:
+        found = msgspec.structs.asdict(_ids(body))
+    except msgspec.DecodeError:  # a ValidationError too
+        return {}
+    return {name: value for name, value in found.items() if value is not None}

@@ -8,6 +8,7 @@ What one endpoint may send, and when it rests, is in :mod:`fleetbell.services.ou
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ from fleetbell.domain.delivery import (
     Unreachable,
     verdict,
 )
+from fleetbell.domain.notification import ids_in
 from fleetbell.errors import Busy, StorageFull
 from fleetbell.ports.callback import Callback, Push, Trace
 from fleetbell.ports.store import HandOver, Store, Swept, Transaction
@@ -142,6 +144,13 @@ class Dispatcher:
         if outlet is None or not outlet.failing:
             return "closed"
         return "open" if self._clock.now_ms() < outlet.rests_until_ms else "half-open"
+
+    def breakers(self) -> dict[str, int]:
+        """How many endpoints stand where, by the words of :meth:`breaker`."""
+        found = {"closed": 0, "open": 0, "half-open": 0}
+        for endpoint_id in self._outlets:
+            found[self.breaker(endpoint_id)] += 1
+        return found
 
     async def start(self) -> None:
         """Begin to send. Whatever an earlier sender had claimed is due again."""
@@ -277,6 +286,15 @@ class Dispatcher:
             self._answered.append(Settlement(head, DELIVERED, tried))
             self.counts.delivered[head.notify_type] += 1
             self.counts.until_delivered.observe(max(0, now_ms - head.made_at_ms) / 1000)
+            if _log.is_enabled_for(logging.DEBUG):  # a line for each costs more than the rest of this
+                _log.debug(
+                    "push delivered",
+                    endpoint=outlet.endpoint.url,
+                    webhook_id=f"{self._message_prefix}{head.notification_id}",
+                    attempt=head.attempt,
+                    status=answer.status,
+                    **ids_in(head.body),
+                )
         else:
             self._take_failure(outlet, head, answer, trace, started_ms, now_ms, blamed=outlet.goods == goods)
         self._begin_settling()
@@ -340,6 +358,7 @@ class Dispatcher:
             trouble=trouble,
             reason=reason_of(answer),
             dead=dead,
+            **ids_in(head.body),
         )
 
     def _blame(self, outlet: Outlet, answer: Refused | Unreachable, now_ms: int, draw: float) -> None:
