@@ -43,10 +43,11 @@ class House:
         *,
         calls_per_window: int = 100_000,
         rules: TaskRules | None = None,
+        clock: PretendClock | None = None,
     ) -> None:
         self.store = store
         self.folder = folder
-        self.clock = PretendClock()
+        self.clock = clock or PretendClock()
         self.trust_changes: list[str] = []
         self.addresses: dict[str, Sequence[str]] = {"receiver.example": ["93.184.216.34"]}
         self._handed: list[HandOver] = []

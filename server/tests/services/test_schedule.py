@@ -1,12 +1,13 @@
 """The life of a task in time: windows, time-outs, retries, and work that is cut into turns."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fleetbell.clock import wire_time
+from fleetbell.clock import SystemClock, wire_time
 from fleetbell.domain.device import Device, Product
 from fleetbell.domain.subtask import (
     Begun,
@@ -20,10 +21,12 @@ from fleetbell.domain.subtask import (
     succeeded,
 )
 from fleetbell.domain.task import Tally, TaskStatus, UpgradeTask
-from fleetbell.errors import Busy
+from fleetbell.errors import Busy, StorageFull
 from fleetbell.ports.store import Page, Store
 from fleetbell.services.group import GroupWords
-from fleetbell.services.offer import TaskRules
+from fleetbell.services.offer import Errands, TaskRules
+from fleetbell.services.schedule import Scheduler
+from fleetbell.services.task import Tasks
 from server.tests.services.house import RESULT, STATE, URL, House
 
 SOFTWARE = UpgradeKind.SOFTWARE
@@ -167,6 +170,21 @@ async def test_a_step_that_takes_too_long_fails_and_the_device_is_offered_a_canc
     assert (after.action_id, after.cancel_action_id) == (None, action_id)
 
 
+async def test_a_download_that_ends_soon_does_not_prolong_the_time_for_the_result(furnished: House) -> None:
+    house = furnished
+    [device] = await devices_of(house, 1)
+    task = await a_task(house, [device])
+    await house.report(device, Reached(UpgradeState.DOWNLOADING))
+    await pass_time(house, 1)
+    await house.report(device, Reached(UpgradeState.DOWNLOADED))
+
+    await pass_time(house, LIMITS.result_ms - 1)
+    assert now(house, task)[1] == Tally(processing=1)
+    await pass_time(house, 1)
+
+    assert now(house, task)[1] == Tally(fail=1, timeout=1)
+
+
 async def test_a_download_that_ends_late_leaves_the_whole_time_for_the_result(furnished: House) -> None:
     house = furnished
     [device] = await devices_of(house, 1)
@@ -278,6 +296,28 @@ async def test_a_retry_starts_after_the_whole_task_and_repeats_the_failed_only(f
         (bad.device_id, "FAIL"),
         (good.device_id, "SUCCESS"),
         (bad.device_id, "SUCCESS"),
+    ]
+
+
+async def test_a_round_is_not_over_while_its_retry_is_on_its_way(store: Store, tmp_path: Path) -> None:
+    house = await furnish(House(store, tmp_path, rules=TaskRules(chunk=1)))
+    devices = await devices_of(house, 2)
+    task = await a_task(house, devices, **retries(1))
+    for device in devices:
+        await house.report(device, NO)
+    await a_task(house, devices)  # keeps both busy
+    house.clock.advance(MINUTE)
+
+    seen = []
+    while await house.scheduler.turn():
+        seen.append(now(house, task))
+
+    assert seen == [(TaskStatus.PROCESSING, Tally(fail=2)), (TaskStatus.FAILED, Tally(fail=2))]
+    assert [reason for _, reason in await results(house)] == [
+        "FAIL",
+        "FAIL",
+        "Task Conflict",
+        "Task Conflict",
     ]
 
 
@@ -580,3 +620,63 @@ async def test_another_process_goes_on_where_one_was_killed(
     listed = house.devices.list("app-1", Page()).rows
     action_ids = [device.action_id for device in listed]
     assert action_ids == [share.action_id for share in shares(house, task)]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Returns once it holds, which it soon does."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - the store is asked, nobody tells
+            await asyncio.sleep(0.005)
+
+
+async def test_a_scheduler_that_is_rung_does_not_sleep_on(furnished: House) -> None:
+    house = furnished
+    scheduler = Scheduler(house.store, house.clock, house.errands, handed=lambda _: None, poll_s=3600)
+    tasks = Tasks(house.store, house.clock, house.errands, handed=lambda _: None, due=scheduler.ring)
+    await a_group(house, 3)
+    package = await house.package()
+    running = asyncio.create_task(scheduler.run())
+    await asyncio.sleep(0)
+
+    task = await tasks.create_for_groups("app-1", SOFTWARE, package.file_id, ["hall"], METER)
+
+    await until(lambda: len(shares(house, task)) == 3)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_scheduler_wakes_when_the_next_thing_is_due(furnished: House) -> None:
+    house, clock = furnished, SystemClock()
+    rules = TaskRules(limits=StepLimits(online_ms=100))
+    errands = Errands(take=lambda _: False, rules=rules)
+    scheduler = Scheduler(house.store, clock, errands, handed=lambda _: None, poll_s=3600)
+    tasks = Tasks(house.store, clock, errands, handed=lambda _: None)
+    [device], package = await devices_of(house, 1), await house.package()
+    task = await tasks.create("app-1", SOFTWARE, package.file_id, [device.device_id])
+
+    running = asyncio.create_task(scheduler.run())
+
+    await until(lambda: now(house, task)[0] is TaskStatus.FAILED)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_turn_that_fails_is_tried_again(furnished: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = furnished
+    scheduler = Scheduler(house.store, house.clock, house.errands, handed=lambda _: None, poll_s=0.01)
+    await a_group(house, 1)
+    task = await a_task_for(house, "hall")
+    real, failures = house.store.write, [StorageFull("the disk is full"), Busy("too much waits")]
+
+    async def write(work: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await real(work)
+
+    monkeypatch.setattr(house.store, "write", write)
+    running = asyncio.create_task(scheduler.run())
+
+    await until(lambda: len(shares(house, task)) == 1)
+    assert failures == []
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -29,7 +29,7 @@ from fleetbell.ids import new_ids
 from fleetbell.ports.store import HandOver, Take, Transaction
 from fleetbell.services.progress import tell
 
-CHUNK_MOST = 2000  # targets in one turn of the writer
+CHUNK = 1000  # targets in one turn of the writer; others wait some 30 ms for it
 
 SameVersion = Literal["success", "fail", "install"]
 SAME_VERSIONS: tuple[SameVersion, ...] = get_args(SameVersion)
@@ -47,7 +47,7 @@ class TaskRules:
     limits: StepLimits = StepLimits()
     same_version: SameVersion = "success"
     retry_wait_ms: int = 60_000
-    chunk: int = CHUNK_MOST
+    chunk: int = CHUNK
 
 
 class Errands:
