@@ -302,8 +302,7 @@ async def test_a_disk_that_fails_at_any_moment_is_told_of_and_got_over(
 
         assert life.disk.failures
         assert cuts.lost == []
-        if kind == "full":
-            assert {type(refusal) for refusal in life.refusals} <= {StorageFull}
+        assert {type(refusal) for refusal in life.refusals} <= {StorageFull if kind == "full" else OSError}
     finally:
         life.disk.unregister()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import queue
 import threading
 import time
@@ -135,6 +136,8 @@ class Writer(Generic[W]):
 def _in_our_words(error: Exception) -> Exception:
     if isinstance(error, apsw.FullError):
         return StorageFull("the disk that holds the database is full; nothing of this was kept")
+    if isinstance(error, apsw.IOError):  # not more is promised: after a kill it may turn out to be kept
+        return OSError(errno.EIO, f"the disk that holds the database failed ({error}); try again")
     if isinstance(error, apsw.BusyError):
         return Busy("another process keeps the database to itself; try again in a moment")
     if isinstance(error, StopIteration):  # no future takes it, and the rest of its group would never be told
