@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import os
 import socket
 import ssl
 import time
@@ -15,7 +16,9 @@ import pytest
 import trustme
 import uvloop
 
+from benchmarks import sink
 from fleetbell.adapters.callback_http import HttpCallback, Limits
+from fleetbell.domain.application import Trust
 from fleetbell.domain.egress import Egress
 from fleetbell.domain.examination import Examination, Outcome, Part, Step
 from fleetbell.ports.callback import Push
@@ -395,6 +398,21 @@ async def test_a_connection_that_breaks_over_tls_may_miss_a_client_certificate(
 
     assert failed.part is Part.ANSWER
     assert "fleetbell app client-certificate set app" in failed.advice
+
+
+async def test_http2_is_offered_and_told(callback: HttpCallback) -> None:
+    try:
+        sink.nginx()
+    except sink.SinkMissing as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"HTTP/2 is tried against nginx: {error}")
+    with sink.running(http2=True) as target:
+        callback.set_trust("app", Trust(cas=(target.ca_pem,)))
+        found = await examined(callback, target.url)
+
+    assert found.passed
+    assert dict(step(found, Part.TLS).facts)["protocol"] == "h2"
 
 
 def test_it_works_on_uvloop_too(tmp_path: Path, authority: trustme.CA) -> None:

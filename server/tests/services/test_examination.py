@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 
 import pytest
 
 from fleetbell.domain.examination import Examination, Outcome, Part, Step
-from fleetbell.errors import ApplicationUnknown, CallbackUrlInvalid, EndpointUnknown
+from fleetbell.errors import ApplicationUnknown, Busy, CallbackUrlInvalid, EndpointUnknown
 from fleetbell.ports.callback import Push
 from fleetbell.services.examination import Examinations
 from fleetbell.services.signing import Signers
@@ -128,6 +129,25 @@ async def test_what_cannot_be_tested_is_refused(house: House, examinations: Exam
         await examinations.of_url("app-1", "http://receiver.example:8080/push")
     with pytest.raises(ApplicationUnknown):
         await examinations.of_url("app-2", URL)
+
+
+async def test_only_a_few_are_tested_at_once(house: House) -> None:
+    go_on = asyncio.Event()
+
+    class Slow:
+        async def examine(self, push: Push, *, at_ms: int) -> Examination:
+            await go_on.wait()
+            return PASSED
+
+    await house.application()
+    examinations = Examinations(house.store, house.clock, Slow(), Signers(house.store))
+    tests = [asyncio.create_task(examinations.of_url("app-1", URL)) for _ in range(5)]
+    done, under_way = await asyncio.wait(tests, return_when=asyncio.FIRST_COMPLETED)
+    go_on.set()
+
+    assert [type(task.exception()) for task in done] == [Busy]
+    assert [one.examination for one in await asyncio.gather(*under_way)] == [PASSED] * 4
+    assert (await examinations.of_url("app-1", URL)).examination is PASSED
 
 
 async def test_a_test_leaves_nothing_behind(house: House, examinations: Examinations) -> None:

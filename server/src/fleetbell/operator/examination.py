@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleetbell.errors import ApplicationUnknown, CallbackUrlInvalid, EndpointUnknown
+from fleetbell.errors import Busy, CallbackUrlInvalid, EndpointUnknown
 from fleetbell.operator.exchange import Services
 from fleetbell.operator.operation import Call, Table
 from fleetbell.operator.views import ExaminationView, UrlToTest
@@ -14,7 +14,7 @@ def declare(table: Table, services: Services) -> None:
     """The operations that test endpoints."""
     examinations, reading = services.examinations, services.store.reading
 
-    @table.post("/endpoints/{endpoint_id}/test", refusals=(EndpointUnknown, ApplicationUnknown), writes=False)
+    @table.post("/endpoints/{endpoint_id}/test", refusals=(EndpointUnknown, Busy), writes=False)
     async def test_endpoint(call: Call) -> ExaminationView:
         """Send a signed test message to an endpoint, and say step by step what became of it.
 
@@ -27,7 +27,9 @@ def declare(table: Table, services: Services) -> None:
         endpoint = call.own(reading.endpoint(number), unknown)
         return ExaminationView.of(await examinations.of_endpoint(endpoint.endpoint_id))
 
-    @table.post("/applications/{application_id}/endpoint-tests", refusals=(CallbackUrlInvalid,), writes=False)
+    @table.post(
+        "/applications/{application_id}/endpoint-tests", refusals=(CallbackUrlInvalid, Busy), writes=False
+    )
     async def test_url(call: Call, body: UrlToTest) -> ExaminationView:
         """Do the same for a URL that need not be subscribed yet."""
         return ExaminationView.of(await examinations.of_url(call.part("application_id"), body.url))

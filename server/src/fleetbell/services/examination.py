@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fleetbell.clock import Clock
-from fleetbell.domain.examination import Examined
+from fleetbell.domain.examination import Examination, Examined
 from fleetbell.domain.notification import sample_body
 from fleetbell.domain.subscription import CallbackUrl
 from fleetbell.domain.subtask import UpgradeKind
-from fleetbell.errors import ApplicationUnknown, EndpointUnknown
+from fleetbell.errors import ApplicationUnknown, Busy, EndpointUnknown
 from fleetbell.ids import new_id
 from fleetbell.ports.callback import Examiner, Push
 from fleetbell.ports.store import Page, Store
 from fleetbell.services.signing import Signers
+
+_AT_ONCE: Final = 4  # each may hold a thread for some seconds, of those that look up names too
 
 
 class Examinations:
@@ -25,9 +29,10 @@ class Examinations:
         self._examiner = examiner
         self._signers = signers
         self._allow_http = allow_http
+        self._under_way = 0
 
     async def of_endpoint(self, endpoint_id: int) -> Examined:
-        """Raises EndpointUnknown."""
+        """Raises EndpointUnknown, or Busy while others are tested."""
         endpoint = self._store.reading.endpoint(endpoint_id)
         if endpoint is None:
             raise EndpointUnknown(f"there is no endpoint {endpoint_id}")
@@ -39,6 +44,7 @@ class Examinations:
         Raises:
             CallbackUrlInvalid: nobody could subscribe with it.
             ApplicationUnknown: there is no such application.
+            Busy: as many are tested now as may be at once.
         """
         return await self._examined(application_id, CallbackUrl.parse(url, allow_http=self._allow_http).text)
 
@@ -57,8 +63,17 @@ class Examinations:
             "fleetbell-attempt: 1",
             "fleetbell-test: 1",
         )
-        examination = await self._examiner.examine(Push(url, headers, body, application_id), at_ms=at_ms)
-        return Examined(url, webhook_id, examination)
+        push = Push(url, headers, body, application_id)
+        return Examined(url, webhook_id, await self._examination(push, at_ms=at_ms))
+
+    async def _examination(self, push: Push, *, at_ms: int) -> Examination:
+        if self._under_way >= _AT_ONCE:
+            raise Busy(f"{_AT_ONCE} endpoints are being tested; try again in a few seconds")
+        self._under_way += 1
+        try:
+            return await self._examiner.examine(push, at_ms=at_ms)
+        finally:
+            self._under_way -= 1
 
     def _kind(self, application_id: str, url: str) -> UpgradeKind:
         """The kind of messages that this URL gets; software, when it gets both or none."""
