@@ -332,7 +332,7 @@ class AsyncClient:
         package: PackageFile,
         *,
         file_type: FileType,
-        version: str,
+        version: str | None = None,
         device_type: str | None = None,
         model: str | None = None,
         manufacturer_name: str | None = None,
@@ -344,6 +344,7 @@ class AsyncClient:
     ) -> Package:
         """Upload a package, from a path or from an open binary file, without reading it into memory.
 
+        ``version`` may be left out of a software zip that describes itself (``DM/linux/UpgradeDesc.json``).
         ``device_type``, ``model`` and ``manufacturer_name`` name the product it is for. With ``sha256`` the
         platform refuses a package that arrived altered. A file that can seek is sent from where it stands,
         with its length. This call is an extension of the documented API.

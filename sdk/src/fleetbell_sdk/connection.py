@@ -174,7 +174,7 @@ def opened(package: PackageFile, filename: str | None) -> Iterator[tuple[BinaryI
 def package_fields(
     *,
     file_type: FileType,
-    version: str,
+    version: str | None,
     name: str | None,
     device_type: str | None,
     model: str | None,

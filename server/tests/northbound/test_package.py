@@ -17,6 +17,7 @@ from fleetbell.domain.subtask import UpgradeKind
 from fleetbell.services.package import Packages, Upload
 from server.tests.northbound.door import CATEGORY, Door, empty, fit, refused
 from server.tests.services.house import House
+from server.tests.services.test_software_zip import PAYLOAD, a_zip
 
 FIELDS = {
     "fileType": "softwarePackage",
@@ -323,3 +324,17 @@ async def test_a_package_that_an_open_task_needs_stays(door: Door) -> None:
 
     assert "needs package" in sentence
     assert files(door) == [package.file_id]
+
+
+async def test_a_software_zip_describes_itself(door: Door) -> None:
+    said = {"fileType": "softwarePackage"}
+    files = {"file": ("package.zip", a_zip())}
+
+    made = fit(await door.call("POST", CATEGORY, data=said, files=files))
+
+    shown = fit(await door.call("GET", f"{CATEGORY}/{made['fileId']}"))
+    assert (shown["version"], shown["model"], shown["date"]) == ("V1.1.10", "WM10", "20261101")
+    assert (made["size"], shown["name"]) == (len(PAYLOAD), "package.zip")
+    other = await door.call("POST", CATEGORY, data={**said, "version": "V2"}, files=files)
+    sentence = refused(other, 400, "120015")
+    assert "in DM/linux/UpgradeDesc.json; leave it out" in sentence

@@ -133,7 +133,6 @@ async def test_when_the_row_cannot_be_kept_the_bytes_go_too(house: House) -> Non
 @pytest.mark.parametrize(
     "fields",
     [
-        {"version": ""},
         {"version": "x" * 257},
         {"version": "1\n2"},
         {"name": "x" * 257},

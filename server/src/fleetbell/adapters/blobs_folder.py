@@ -96,6 +96,14 @@ class FolderBlobWriter:
             hashlib.md5(usedforsecurity=False),
         )
 
+    @property
+    def part(self) -> Path:
+        return self._part
+
+    @property
+    def sha256(self) -> str:
+        return self._hashes[0].hexdigest()
+
     async def write(self, chunk: bytes) -> None:
         await asyncio.to_thread(self._step, lambda: self._append(chunk))
 

@@ -20,6 +20,9 @@ class Digests:
     md5: str
 
 
+SOURCE_UNFIT = "The current version is not among the source versions of the package"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
     """One uploaded package. ``module_id`` is its number in the DDI door."""
@@ -36,4 +39,10 @@ class Package:
     product: Product = Product()
     protocol_type: str = ""
     description: str = ""
+    source_versions: tuple[str, ...] = ()  # a device must run one of these; (): any
+    made_on: str = ""  # as its maker wrote it
     module_id: int = 0  # given by the store when it is added
+
+    def upgrades_from(self, version: str) -> bool:
+        """Whether a device that runs ``version`` may get it. What runs is not always known; then it may."""
+        return not self.source_versions or not version or version in self.source_versions

@@ -41,7 +41,7 @@ class PackageBody(msgspec.Struct, rename="camel"):
 
     @classmethod
     def of(cls, package: Package) -> PackageBody:
-        """``date`` is when the package was made; nobody says, so it is the day it came."""
+        """``date`` is when the package was made; where nobody says, it is the time it came."""
         return cls(*_documented(package))
 
 
@@ -77,7 +77,7 @@ def _documented(
         product.manufacturer_name,
         package.protocol_type,
         package.description,
-        wire_time(package.uploaded_at_ms),
+        package.made_on or wire_time(package.uploaded_at_ms),
         wire_time(package.uploaded_at_ms),
     )
 
@@ -157,7 +157,7 @@ async def _received(call: Call, form: Form, upload: Upload) -> NewPackage:
                     if file_name is not None:
                         raise InputInvalid("the form has more than one file; upload one package in one call")
                     file_name = piece.file_name
-                    if "fileType" in said and "version" in said:
+                    if "fileType" in said:
                         _new(said, file_name)
                 case FileBytes():
                     await upload.write(piece.chunk)

@@ -20,6 +20,18 @@ class BlobWriter(Protocol):
         """
         ...
 
+    @property
+    def part(self) -> Path:
+        """The file with everything that was written so far. It is there between the first :meth:`write` and
+        the end.
+        """
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Of everything that was written so far, in hex."""
+        ...
+
     async def keep(self, blob_id: str) -> tuple[int, Digests]:
         """Make it durable under ``blob_id``; size in bytes and digests."""
         ...

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from fleetbell.domain.package import SOURCE_UNFIT
 from fleetbell.domain.subtask import (
     DEVICE_GONE,
     ONLINE_TIMEOUT,
@@ -77,9 +78,12 @@ class Errands:
     ) -> HandOver:
         """Offer each waiting attempt to its device; one that cannot begin ends, and its result is pushed."""
         work = tx.at_work([attempt.device_id for attempt in attempts])
+        package = tx.package(task.file_id)
         offered, ends = [], []
         for attempt in attempts:
             ended = self._end_of_what_cannot_begin(task, attempt, work, at_ms=at_ms)
+            if ended is None and package is not None and not package.upgrades_from(attempt.device_version):
+                ended = failed_by_platform(SOURCE_UNFIT)
             if ended is None:
                 offered.append(attempt)
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleetbell.clock import Clock
 from fleetbell.domain.device import Product
@@ -14,6 +14,7 @@ from fleetbell.errors import ApplicationUnknown, InputInvalid, PackageInUse, Pac
 from fleetbell.ids import new_id
 from fleetbell.ports.blobs import Blobs, BlobWriter
 from fleetbell.ports.store import Listed, Page, Store, Transaction
+from fleetbell.services.software_zip import DESCRIPTION, Described, payload, read_description
 
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 _DESCRIPTION_LENGTH_MOST = 4096
@@ -22,6 +23,9 @@ _DESCRIPTION_LENGTH_MOST = 4096
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPackage:
     """What is said of a package at its upload. ``sha256``, when given, must be that of the bytes.
+
+    A software package that describes itself (see :mod:`fleetbell.services.software_zip`) may leave all of it
+    to its description; whatever is said must agree with it.
 
     A version of at most 16 bytes (northbound contract, 5.4) is a rule of the PCP protocol and not checked
     here: other agents take longer ones.
@@ -35,10 +39,10 @@ class NewPackage:
     protocol_type: str = ""
     description: str = ""
     sha256: str | None = None
+    source_versions: tuple[str, ...] = ()
+    made_on: str = ""
 
     def __post_init__(self) -> None:
-        if not self.version:
-            raise InputInvalid("version is missing; it is what a device reports after the upgrade")
         words = (
             ("version", self.version),
             ("name", self.name),
@@ -59,6 +63,32 @@ class NewPackage:
             )
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
             raise InputInvalid("sha256 has 64 hexadecimal characters")
+
+    def agreed_with(self, described: Described) -> NewPackage:
+        """The package that is inside. Raises InputInvalid where the description says something else."""
+        said, found = self.product, described.product
+        for word, mine, inside in (
+            ("version", self.version, described.version),
+            ("manufacturerName", said.manufacturer_name, found.manufacturer_name),
+            ("deviceType", said.device_type, found.device_type),
+            ("model", said.model, found.model),
+            ("protocolType", self.protocol_type, described.protocol_type),
+        ):
+            if mine and mine != inside:
+                raise InputInvalid(
+                    f"{word} is {mine[:80]!r}, and {inside[:80]!r} in {DESCRIPTION}; leave it out"
+                )
+        return replace(
+            self,
+            version=described.version,
+            file_name=described.file_name,
+            name=self.name or self.file_name,
+            product=found,
+            protocol_type=described.protocol_type,
+            description=self.description or described.description,
+            source_versions=described.source_versions,
+            made_on=described.made_on,
+        )
 
 
 def _fit_for_a_path(file_name: str) -> bool:
@@ -173,11 +203,36 @@ class Upload:
         await self._writer.discard()
 
     async def _keep(self, new: NewPackage) -> Package:
-        file_id = new_id("pkg")
-        size_bytes, digests = await self._writer.keep(file_id)
+        """The file as it came, or the payload inside of it if it describes itself."""
+        sha256 = self._writer.sha256
+        if new.sha256 is not None and new.sha256.lower() != sha256:
+            raise InputInvalid(f"the file's SHA-256 is {sha256}, not the one that was given")
+        described = None
+        if new.kind is UpgradeKind.SOFTWARE:
+            described = await asyncio.to_thread(read_description, self._writer.part)
+        if described is None:
+            if not new.version:
+                raise InputInvalid(
+                    "version is missing; it is what a device reports after the upgrade. Only a zip with "
+                    f"{DESCRIPTION} says it by itself"
+                )
+            return await self._kept(new, self._writer)
+        inside = new.agreed_with(described)
+        writer = self._blobs.writer()
         try:
-            if new.sha256 is not None and new.sha256.lower() != digests.sha256:
-                raise InputInvalid(f"the file's SHA-256 is {digests.sha256}, not the one that was given")
+            pieces = payload(self._writer.part, described)
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                await writer.write(piece)
+            package = await self._kept(inside, writer)
+        finally:
+            await writer.discard()
+        await self._writer.discard()
+        return package
+
+    async def _kept(self, new: NewPackage, writer: BlobWriter) -> Package:
+        file_id = new_id("pkg")
+        size_bytes, digests = await writer.keep(file_id)
+        try:
             package = Package(
                 file_id=file_id,
                 application_id=self._application_id,
@@ -191,6 +246,8 @@ class Upload:
                 product=new.product,
                 protocol_type=new.protocol_type,
                 description=new.description,
+                source_versions=new.source_versions,
+                made_on=new.made_on,
             )
             return await self._store.write(lambda tx: _added(tx, package))
         except BaseException:

@@ -911,6 +911,15 @@ class PackagesContract:
         assert store.reading.package("pkg-1") == added
         assert store.reading.package_of_module(added.module_id) == added
 
+    async def test_what_a_package_says_of_itself_is_kept(self, store: Store) -> None:
+        package = replace(a_package(), source_versions=("1.0", ODD_TEXT), made_on=ODD_TEXT)
+
+        await store.write(lambda tx: tx.add_package(package))
+
+        kept = store.reading.package("pkg-1")
+        assert kept is not None
+        assert (kept.source_versions, kept.made_on) == (("1.0", ODD_TEXT), ODD_TEXT)
+
     async def test_an_unknown_package_is_none(self, store: Store) -> None:
         assert store.reading.package("pkg-1") is None
         assert store.reading.package_of_module(1) is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import msgspec
+
 from fleetbell.adapters.sqlite.rows import Reader, where
 from fleetbell.domain.device import Product
 from fleetbell.domain.package import Digests, Package
@@ -13,8 +15,10 @@ from fleetbell.ports.store import Listed, Page
 
 _COLUMNS = (
     "file_id, application_id, kind, name, version, file_name, size_bytes, sha256, sha1, md5, uploaded_at_ms, "
-    "manufacturer_name, device_type, model, protocol_type, description"
+    "manufacturer_name, device_type, model, protocol_type, description, source_versions, made_on"
 )
+
+_versions = msgspec.json.Decoder(tuple[str, ...])
 
 
 def _package(row: tuple[Any, ...]) -> Package:
@@ -31,7 +35,9 @@ def _package(row: tuple[Any, ...]) -> Package:
         product=Product(*row[11:14]),
         protocol_type=row[14],
         description=row[15],
-        module_id=row[16],
+        source_versions=_versions.decode(row[16]),
+        made_on=row[17],
+        module_id=row[18],
     )
 
 
@@ -86,7 +92,7 @@ class PackageWriting(PackageReading):
     def add_package(self, package: Package) -> Package:
         digests, product = package.digests, package.product
         module_id = self._value(
-            f"INSERT INTO package ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            f"INSERT INTO package ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "RETURNING module_id",
             (
                 package.file_id,
@@ -105,6 +111,8 @@ class PackageWriting(PackageReading):
                 product.model,
                 package.protocol_type,
                 package.description,
+                msgspec.json.encode(package.source_versions).decode(),
+                package.made_on,
             ),
         )
         return dataclasses.replace(package, module_id=module_id)
