@@ -369,8 +369,15 @@ def test_objects_inside_a_task_are_sent_as_objects(platform: Platform) -> None:
     cutInDTO = legacy.CreateUpgradeTaskInDTO()
     cutInDTO.setFileId("pkg-55")
     targets, policy = legacy.OperateDevices(), legacy.OperatePolicy()
-    targets.setDevices(["dev-a"])
-    policy.executeType = "now"
+    targets.setDeviceGroups(["north"])
+    targets.setDeviceType("Meter")
+    targets.setModel("WM10")
+    targets.setManufacturerName("Acme")
+    policy.executeType = "custom"
+    policy.setStartTime("20261121T010000Z")
+    policy.setEndTime("20261121T030000Z")
+    policy.setRetryType(True)
+    policy.setRetryTimes(3)
     cutInDTO.setTargets(targets)
     cutInDTO.setPolicy(policy)
 
@@ -378,8 +385,19 @@ def test_objects_inside_a_task_are_sent_as_objects(platform: Platform) -> None:
 
     assert call.json == {
         "fileId": "pkg-55",
-        "targets": {"devices": ["dev-a"]},
-        "policy": {"executeType": "now"},
+        "targets": {
+            "deviceGroups": ["north"],
+            "deviceType": "Meter",
+            "model": "WM10",
+            "manufacturerName": "Acme",
+        },
+        "policy": {
+            "executeType": "custom",
+            "startTime": "20261121T010000Z",
+            "endTime": "20261121T030000Z",
+            "retryType": True,
+            "retryTimes": 3,
+        },
     }
 
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import apsw
 import pytest
 
 from fleetbell.adapters.sqlite.store import SqliteStore
@@ -28,6 +27,7 @@ from fleetbell.domain.task import Tally, UpgradeTask
 from fleetbell.ports.store import Page, Transaction
 from fleetbell.services.offer import CHUNK
 from fleetbell.testing.makers import a_group, a_package, a_subscription, an_application
+from server.tests.fleet import add_devices
 from server.tests.services.house import House
 
 DEVICES = 100_000
@@ -48,18 +48,7 @@ def _furnish(tx: Transaction) -> None:
     tx.add_package(a_package())
     tx.add_subscription(a_subscription())
     tx.add_group(a_group(name="all"))
-    db: apsw.Connection = tx._db  # type: ignore[attr-defined]  # one device at a time would take minutes
-    db.execute(
-        "INSERT INTO device (device_id, application_id, node_id, created_at_ms, modified_at_ms, name, "
-        "manufacturer_name, device_type, model, manufacturer_id, protocol_type, verify_code, timeout_s, "
-        "sw_version, fw_version, attributes, attributes_wanted) "
-        "SELECT printf('dev-%06d', value), 'app-1', 'node-' || value, 0, 0, '', 'Acme', 'WaterMeter', "
-        "'WM10', '', '', '', 0, '1.0', '', '{}', 0 FROM json_each(?)",
-        (str(list(range(DEVICES))),),
-    ).fetchall()
-    db.execute(
-        "INSERT INTO device_group_member SELECT 1, number FROM device",
-    ).fetchall()
+    add_devices(tx, DEVICES)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fleetbell.domain.device import Product
-from fleetbell.domain.subtask import UpgradeKind, failed_on_device, succeeded
+from fleetbell.domain.subtask import Reached, UpgradeKind, UpgradeState, failed_on_device, succeeded
 from fleetbell.services.group import GroupWords
 from server.tests.northbound.door import FIRMWARE, OPERATIONS, SOFTWARE, Door, fit, refused
 
@@ -115,6 +115,35 @@ async def test_groups_without_a_device_of_the_product_start_nothing(door: Door) 
 
     assert "no device in the groups is Acme / a / c" in refused(answer, 400, "123016")
     assert fit(await door.call("GET", OPERATIONS))["totalCount"] == 0
+
+
+async def test_a_time_out_counts_as_failed_and_as_timed_out(door: Door) -> None:
+    operation_id, ids = await a_task(door)
+    for device_id in ids:
+        device = door.house.devices.get("app-1", device_id)
+        await door.house.report(device, Reached(UpgradeState.DOWNLOADED))
+    door.house.clock.advance(30 * 60_000)
+    await door.house.scheduler.catch_up()
+
+    task = fit(await door.call("GET", f"{OPERATIONS}/{operation_id}"))
+    shares = fit(await door.call("GET", f"{OPERATIONS}/{operation_id}/subOperations?subOperationStatus=fail"))
+
+    assert (task["status"], task["stopTime"]) == ("failed", "20261120T103000Z")
+    counts = {"total": 2, "wait": 0, "processing": 0, "success": 0, "fail": 2, "stop": 0, "timeout": 2}
+    assert task["staResult"] == counts
+    assert {item["detailInfo"] for item in shares["data"]} == {
+        "Wait for the device to report upgrade result timeout"
+    }
+
+
+async def test_a_task_between_two_rounds_is_still_processing(door: Door) -> None:
+    policy = {"executeType": "now", "retryType": "true", "retryTimes": "1"}
+    operation_id, [device_id] = await a_task(door, count=1, policy=policy)
+    await door.house.report(door.house.devices.get("app-1", device_id), failed_on_device("4", "low battery"))
+
+    task = fit(await door.call("GET", f"{OPERATIONS}/{operation_id}"))
+
+    assert (task["status"], task["stopTime"], task["staResult"]["fail"]) == ("processing", None, 1)
 
 
 async def test_a_firmware_task_takes_a_firmware_package(door: Door) -> None:

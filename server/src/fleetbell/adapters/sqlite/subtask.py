@@ -63,12 +63,15 @@ class SubTaskReading(Reader):
     def sub_tasks(
         self, operation_id: str, page: Page, *, status: SubTaskStatus | None = None
     ) -> Listed[SubTask]:
+        total = self._made(operation_id, status)
+        if page.number * page.size >= total:  # or it would look through all the others
+            return Listed((), total)
         condition, values = where({"s.operation_id = ?": operation_id, "a.status = ?": status})
         rows = self._rows(
             f"SELECT {_SUB_TASK} {_SUB_TASK_FROM} {condition} ORDER BY s.position LIMIT ? OFFSET ?",
             (*values, page.size, page.number * page.size),
         )
-        return Listed(tuple(map(_sub_task, rows)), self._made(operation_id, status))
+        return Listed(tuple(map(_sub_task, rows)), total)
 
     def _made(self, operation_id: str, status: SubTaskStatus | None) -> int:
         """How many sub tasks there are. By status it is the tally that tells: counting them takes long."""
