@@ -63,6 +63,7 @@ class Dispatcher:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.counts = Counts()
+        self._tells = False  # whether the log wants a line for each message; asking it each time would cost
         self._store = store
         self._callback = callback
         self._clock = clock
@@ -154,6 +155,7 @@ class Dispatcher:
 
     async def start(self) -> None:
         """Begin to send. Whatever an earlier sender had claimed is due again."""
+        self._tells = _log.is_enabled_for(logging.DEBUG)
         now_ms = self._clock.now_ms()
 
         def begin(tx: Transaction) -> None:
@@ -286,7 +288,7 @@ class Dispatcher:
             self._answered.append(Settlement(head, DELIVERED, tried))
             self.counts.delivered[head.notify_type] += 1
             self.counts.until_delivered.observe(max(0, now_ms - head.made_at_ms) / 1000)
-            if _log.is_enabled_for(logging.DEBUG):  # a line for each costs more than the rest of this
+            if self._tells:
                 _log.debug(
                     "push delivered",
                     endpoint=outlet.endpoint.url,
