@@ -31,6 +31,7 @@ from fleetbell.domain.delivery import (
 from fleetbell.errors import StorageFull
 from fleetbell.ports.callback import Push, Trace
 from fleetbell.ports.store import DeliveryFilter, HandOver, Page, Reading, Store, Transaction
+from fleetbell.services import dispatch as dispatch_module
 from fleetbell.services.dispatch import Dispatcher
 from fleetbell.services.outlet import Sending
 from fleetbell.testing.clock import START_MS, PretendClock
@@ -1278,3 +1279,39 @@ async def test_before_the_start_nothing_is_taken(office: Office) -> None:
 
     assert office.posts == []
     assert office.store.reading.deliveries_waiting() == 1
+
+
+class Heard:
+    """A log that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, object]]] = []
+
+    def is_enabled_for(self, level: int) -> bool:
+        return True
+
+    def debug(self, event: str, **fields: object) -> None:
+        self.lines.append((event, fields))
+
+    info = warning = debug
+
+
+async def test_each_attempt_has_a_line_with_the_ids_of_its_message(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = Heard()
+    monkeypatch.setattr(dispatch_module, "_log", heard)
+    office.callback.script = lambda _: DOWN
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.push('{"deviceId":"dev-1","operationId":"op-1","subOperationId":"sop-1"}')
+    await office.recorded(due_at_ms=START_MS + 5000)
+    office.callback.script = lambda _: OK
+    office.clock.advance(5000)
+    await office.settled()
+
+    lines = [(event, fields) for event, fields in heard.lines if event.startswith("push")]
+    assert [event for event, _ in lines] == ["push not delivered", "push delivered"]
+    ids = {"device_id": "dev-1", "operation_id": "op-1", "sub_operation_id": "sop-1"}
+    assert all(ids.items() <= fields.items() for _, fields in lines)
+    assert len({fields["webhook_id"] for _, fields in lines}) == 1
