@@ -13,7 +13,7 @@ from pathlib import Path
 import pycurl
 import pytest
 
-from fleetbell.adapters.callback_http import multi
+from fleetbell.adapters.callback_http import examiner, multi
 from fleetbell.domain.delivery import Answer, Refused, Trouble, Unreachable
 from fleetbell.domain.egress import Egress
 from fleetbell.ports.callback import Push
@@ -60,6 +60,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
             return opened
 
     monkeypatch.setattr(multi, "Exchange", Watched)
+    monkeypatch.setattr(examiner, "Exchange", Watched)
     return names
 
 
@@ -242,6 +243,19 @@ async def test_a_closed_address_beside_an_open_one_is_not_blamed_for_what_the_op
     assert names.closed == ["127.0.0.2"]
     assert isinstance(answer, Unreachable)
     assert answer.trouble is Trouble.TIMEOUT
+
+
+async def test_a_name_that_changes_its_address_during_an_examination_gains_nothing(
+    tmp_path: Path, names: Names
+) -> None:
+    names["localhost"] = "127.0.0.2"  # for libcurl; the system's resolver has said 127.0.0.1 before
+    async with a_callback(tmp_path, egress=ONE_OPEN) as callback, a_peer(OK) as peer:
+        found = await callback.examine(a_push(f"http://localhost:{peer.port}/"), at_ms=0)
+
+    assert [str(step.outcome) for step in found.steps] == ["ok", "failed", "not reached"]
+    assert "127.0.0.2 is a loopback address" in found.steps[1].reason
+    assert "egress.allow" in found.steps[1].advice
+    assert (names.opened, peer.connections) == ([], 0)
 
 
 @pytest.mark.parametrize(

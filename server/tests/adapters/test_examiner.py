@@ -148,6 +148,14 @@ async def test_a_plain_endpoint_has_no_tls_step(callback: HttpCallback) -> None:
     assert [step.part for step in found.steps] == [Part.NAME, Part.CONNECTION, Part.ANSWER]
 
 
+async def test_a_scheme_in_capitals_is_https_too(callback: HttpCallback, authority: trustme.CA) -> None:
+    async with a_peer(OK, a_server_context(authority)) as peer:
+        found = await examined(callback, peer.url("HTTPS"))
+
+    assert found.passed
+    assert step(found, Part.TLS).outcome is Outcome.OK
+
+
 async def test_it_goes_on_connections_of_its_own_and_leaves_those_of_pushes_alone(
     callback: HttpCallback, authority: trustme.CA
 ) -> None:

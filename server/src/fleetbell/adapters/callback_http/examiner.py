@@ -50,7 +50,7 @@ class _Examiner:
         self._means = means
         self._at_ms = at_ms
         self._until_s = time.monotonic() + means.limits.connect_s  # for all before the POST
-        self._tls = push.url.startswith("https:")
+        self._tls = push.url[:6].lower() == "https:"
         self._steps: list[Step] = []
 
     async def examined(self) -> Examination:
