@@ -204,6 +204,18 @@ class SubscriptionsTooMany(DomainError):
     """A query matches more subscriptions than one answer may list."""
 
 
+class DeliveryUnknown(DomainError):
+    """There is no delivery with this number."""
+
+
+class NotificationUnknown(DomainError):
+    """There is no notification with this webhook-id."""
+
+
+class ReplayTooLarge(DomainError):
+    """More deliveries fit than one call sends again."""
+
+
 class StorageFull(DomainError):
     """The disk has no room for this; nothing of it was kept."""
 

@@ -21,7 +21,9 @@ from fleetbell.operator.openapi import document
 from fleetbell.ports.measures import ReportCounts, RequestCounts
 from fleetbell.services.application import Applications
 from fleetbell.services.counts import Counts
+from fleetbell.services.delivery import Deliveries
 from fleetbell.services.device import Devices
+from fleetbell.services.endpoint import Endpoints
 from fleetbell.services.examination import Examinations
 from fleetbell.services.offer import Errands
 from fleetbell.services.package import Packages
@@ -45,6 +47,8 @@ class Platform:
     devices: Devices
     packages: Packages
     tasks: Tasks
+    deliveries: Deliveries
+    endpoints: Endpoints
     tokens: Tokens
     examinations: Examinations
     clock: PretendClock
@@ -63,6 +67,8 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
         signing_keys=SigningKeys(store, clock),
         devices=Devices(store, clock),
         packages=Packages(store, FolderBlobs(tmp_path / "packages"), clock),
+        deliveries=Deliveries(store, clock, handed=lambda _: None),
+        endpoints=Endpoints(store, clock, changed=lambda _: None, breaker=lambda _: "closed"),
         tokens=Tokens(store, clock),
         examinations=Examinations(store, clock, callback, Signers(store)),
         clock=clock,

@@ -31,8 +31,10 @@ from fleetbell.ports.measures import RequestCounts
 from fleetbell.services import Services
 from fleetbell.services.access import Access
 from fleetbell.services.application import Applications
+from fleetbell.services.delivery import Deliveries
 from fleetbell.services.device import Devices
 from fleetbell.services.dispatch import Dispatcher
+from fleetbell.services.endpoint import Endpoints
 from fleetbell.services.examination import Examinations
 from fleetbell.services.group import Groups
 from fleetbell.services.offer import SAME_VERSIONS, Errands, TaskRules
@@ -46,6 +48,7 @@ from fleetbell.services.signing_key import SigningKeys
 from fleetbell.services.subscription import Subscriptions
 from fleetbell.services.task import Tasks
 from fleetbell.services.token import Tokens
+from fleetbell.services.upkeep import Upkeep
 from fleetbell.southbound.ddi.contacts import Contacts
 from fleetbell.southbound.ddi.door import DoorSettings
 from fleetbell.southbound.ddi.door import app as ddi_app
@@ -159,11 +162,14 @@ def _platform(
         subscriptions=Subscriptions(
             store, clock, allow_http=settings.callbacks.allow_http, egress=egress, handed=handed
         ),
+        deliveries=Deliveries(store, clock, handed=handed),
+        endpoints=Endpoints(store, clock, changed=dispatcher.endpoint_changed, breaker=dispatcher.breaker),
         tokens=Tokens(store, clock),
         progress=progress,
         dispatcher=dispatcher,
         examinations=Examinations(store, clock, callback, signers, allow_http=settings.callbacks.allow_http),
         scheduler=scheduler,
+        upkeep=Upkeep(store, clock, log_ms=_log_ms(settings)),
         store=store,
         clock=clock,
     )
@@ -218,6 +224,11 @@ def _platform(
         readiness,
         requests,
     )
+
+
+def _log_ms(settings: Settings) -> int | None:
+    days = settings.storage.log_days
+    return None if days is None else round(days * 86_400_000)
 
 
 def _task_rules(settings: Settings) -> TaskRules:

@@ -45,7 +45,7 @@ async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
             platform.readiness.running["dispatch"] = lambda: services.dispatcher.running
             running.push_async_callback(services.dispatcher.stop, wait_s=settings.callbacks.deadline_s)
         if "upkeep" in settings.roles:
-            await running.enter_async_context(_repeating(lambda: _upkeep(services), _UPKEEP_EVERY_S))
+            await running.enter_async_context(_repeating(services.upkeep.run, _UPKEEP_EVERY_S))
             schedules = await running.enter_async_context(_beside(services.scheduler.run()))
             platform.readiness.running["schedule of tasks"] = schedules
         running.push_async_callback(services.progress.close)
@@ -100,8 +100,3 @@ async def _quietly(work: Callable[[], Awaitable[object]]) -> None:
         await work()
     except Exception:  # chores: the next round tries again
         _log.exception("upkeep failed; it is tried again")
-
-
-async def _upkeep(services: Services) -> None:
-    at_ms = services.clock.now_ms()
-    await services.store.write(lambda tx: tx.delete_expired_tokens(at_ms=at_ms))

@@ -1,11 +1,177 @@
-"""``fleetbell endpoint``: the callback URLs of applications."""
+"""``fleetbell endpoint``: the callback URLs, how they fare, and a hand to pause them or slow them down."""
 
 from __future__ import annotations
 
 from cyclopts import App
 
+from fleetbell.cli.door import Operator, Query, operator
 from fleetbell.cli.examination import examine
-from fleetbell.cli.place import PLAIN
+from fleetbell.cli.place import HERE, PLAIN, Place
+from fleetbell.cli.terminal import Failed, ago, ahead, print_facts, print_json, print_table, say, until
+from fleetbell.operator.views import EndpointView, Items, Rate
 
-app = App(name="endpoint", help="Endpoints: the callback URLs of applications.", default_parameter=PLAIN)
+app = App(name="endpoint", help="Callback URLs, and how they fare.", default_parameter=PLAIN)
 app.command(examine, name="test")
+
+
+@app.command(name="list")
+async def list_(*, app: str | None = None, json: bool = False, place: Place = HERE) -> None:
+    """List the endpoints.
+
+    Parameters
+    ----------
+    app: str
+        Only those of this application.
+    json: bool
+        One JSON list instead of a table.
+    """
+    async with operator(place.settings().settings) as door:
+        found = await _all(door, app)
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("number", "application", "URL", "is", "waiting", "certificate"),
+        [
+            (
+                each.endpoint_id,
+                each.application_id,
+                each.url,
+                state(each),
+                each.waiting,
+                each.certificate,
+            )
+            for each in found
+        ],
+        empty="There is no endpoint: no application has subscribed yet.",
+    )
+
+
+@app.command
+async def show(endpoint: str, *, json: bool = False, place: Place = HERE) -> None:
+    """Show one endpoint.
+
+    Parameters
+    ----------
+    endpoint: str
+        Its number, or its URL.
+    json: bool
+        One JSON object instead of lines.
+    """
+    async with operator(place.settings().settings) as door:
+        number = await number_of(door, endpoint)
+        found = await door.get(f"/endpoints/{number}", EndpointView)
+    if json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+@app.command
+async def pause(endpoint: str, *, place: Place = HERE) -> None:
+    """Send nothing to an endpoint until it is resumed; what comes meanwhile waits.
+
+    Parameters
+    ----------
+    endpoint: str
+        Its number, or its URL.
+    """
+    async with operator(place.settings().settings) as door:
+        number = await number_of(door, endpoint)
+        found = await door.post(f"/endpoints/{number}/pause", EndpointView)
+    say(f"{found.url} is paused; go on with: fleetbell endpoint resume {number}")
+
+
+@app.command
+async def resume(endpoint: str, *, place: Place = HERE) -> None:
+    """Let an endpoint that was paused have what waits for it.
+
+    Parameters
+    ----------
+    endpoint: str
+        Its number, or its URL.
+    """
+    async with operator(place.settings().settings) as door:
+        number = await number_of(door, endpoint)
+        found = await door.post(f"/endpoints/{number}/resume", EndpointView)
+    say(f"{found.url} goes on; {found.waiting} waiting.")
+
+
+@app.command
+async def rate(endpoint: str, per_s: float | None = None, *, place: Place = HERE) -> None:
+    """Send an endpoint at most so many messages a second.
+
+    Parameters
+    ----------
+    endpoint: str
+        Its number, or its URL.
+    per_s: float
+        How many; left out: as many as it takes.
+    """
+    async with operator(place.settings().settings) as door:
+        number = await number_of(door, endpoint)
+        found = await door.put(f"/endpoints/{number}/rate", EndpointView, Rate(rate_per_s=per_s))
+    limit = "as many messages as it takes" if per_s is None else f"at most {per_s:g} messages a second"
+    say(f"{found.url} gets {limit}.")
+
+
+async def number_of(door: Operator, endpoint: str) -> int:
+    """The number of an endpoint that is named by its number or its URL.
+
+    Raises:
+        Failed: no endpoint has this URL, or several applications have it.
+    """
+    if endpoint.isdecimal():
+        return int(endpoint)
+    match [each.endpoint_id for each in await _all(door, None) if each.url == endpoint]:
+        case [only]:
+            return only
+        case []:
+            raise Failed(f"there is no endpoint {endpoint}; see: fleetbell endpoint list")
+        case several:
+            numbers = ", ".join(map(str, several))
+            raise Failed(f"several applications have this URL; name the endpoint by its number: {numbers}")
+
+
+async def _all(door: Operator, application_id: str | None) -> list[EndpointView]:
+    query: Query = {} if application_id is None else {"application_id": application_id}
+    return (await door.get("/endpoints", Items[EndpointView], query)).items
+
+
+def state(endpoint: EndpointView) -> str:
+    """How an endpoint fares, in a word or two."""
+    match endpoint.state:
+        case "failing":
+            return f"failing since {ago(endpoint.failing_since_ms).removesuffix(' ago')}"
+        case "paused":
+            return f"paused {ago(endpoint.paused_at_ms)}"
+        case "gone":
+            return f"gone {ago(endpoint.gone_at_ms)}"
+        case word:
+            return word
+
+
+def _print(found: EndpointView) -> None:
+    ends_ms = found.certificate_ends_ms
+    print_facts(
+        (
+            ("endpoint", found.endpoint_id),
+            ("URL", found.url),
+            ("application id", found.application_id),
+            ("is", state(found)),
+            ("why", found.reason),
+            ("breaker", found.breaker),
+            ("failures in a row", found.failures or None),
+            ("next probe", None if found.rests_until_ms is None else ahead(found.rests_until_ms)),
+            ("waiting", f"{found.waiting}{_since(found)}"),
+            ("rate", None if found.rate_per_s is None else f"{found.rate_per_s:g} a second"),
+            ("certificate ends", None if ends_ms is None else until(ends_ms)),
+            ("certificate warning", found.certificate),
+            ("subscribed", ", ".join(found.notify_types) or "nothing"),
+        )
+    )
+
+
+def _since(found: EndpointView) -> str:
+    oldest_ms = found.oldest_waiting_ms
+    return "" if oldest_ms is None else f", the oldest told {ago(oldest_ms)}"

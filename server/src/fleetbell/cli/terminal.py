@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -126,6 +127,33 @@ def ago(at_ms: int | None) -> str:
         if passed_s >= unit_s:
             return f"{passed_s // unit_s} {unit} ago"
     return f"{passed_s} s ago"
+
+
+def moment(text: str, *, now: datetime) -> int:
+    """The time that ``text`` means, in milliseconds: a date and time, or how long ago that was.
+
+    Without an offset a date and time is UTC.
+
+    Raises:
+        Failed: it is neither.
+
+    >>> now = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    >>> moment("2h", now=now) == moment("2026-11-20T10:00:00", now=now)
+    True
+    >>> moment("2h", now=now) == moment("2026-11-20T11:00+01:00", now=now)
+    True
+    """
+    passed = re.fullmatch(r"(\d{1,9})(s|min|h|d)", text)
+    if passed:
+        unit_ms = {"s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}[passed[2]]
+        return max(0, round(now.timestamp() * 1000) - int(passed[1]) * unit_ms)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise Failed(
+            f"a time is such as 2026-11-20T10:00:00Z, or 90s, 15min, 2h, 7d ago; not {text!r}"
+        ) from None
+    return max(0, round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000))
 
 
 def ahead(at_ms: int) -> str:

@@ -15,7 +15,9 @@ from starlette.types import ASGIApp
 
 from fleetbell.operator import (
     application,
+    delivery,
     device,
+    endpoint,
     examination,
     health,
     package,
@@ -47,7 +49,7 @@ def operations(services: Services, *, addresses: Callable[[], Mapping[str, str]]
     table = Table()
 
     platform.declare(table, services, addresses=addresses)
-    for room in (application, signing_key, device, package, task, examination, token):
+    for room in (application, signing_key, device, package, task, delivery, endpoint, examination, token):
         room.declare(table, services)
     return table.operations
 

@@ -11,7 +11,9 @@ from fleetbell.clock import Clock
 from fleetbell.operator.views import Items
 from fleetbell.ports.store import Listed, Page, Store
 from fleetbell.services.application import Applications
+from fleetbell.services.delivery import Deliveries
 from fleetbell.services.device import Devices
+from fleetbell.services.endpoint import Endpoints
 from fleetbell.services.examination import Examinations
 from fleetbell.services.package import Packages
 from fleetbell.services.signing_key import SigningKeys
@@ -39,6 +41,10 @@ class Services(Protocol):
     def packages(self) -> Packages: ...
     @property
     def tasks(self) -> Tasks: ...
+    @property
+    def deliveries(self) -> Deliveries: ...
+    @property
+    def endpoints(self) -> Endpoints: ...
     @property
     def tokens(self) -> Tokens: ...
     @property
@@ -69,3 +75,12 @@ class PagesOf(Pages, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def items(rows: Listed[R], view: Callable[[R], T]) -> Items[T]:
     """One page of a list."""
     return Items(rows.total, [view(row) for row in rows.rows])
+
+
+def number(text: str) -> int | None:
+    """The number that a part of a path is; None when it is none that anything has.
+
+    >>> number("12"), number("-1"), number("x"), number("9" * 30)
+    (12, None, None, None)
+    """
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 17 else None

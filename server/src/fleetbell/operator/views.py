@@ -8,13 +8,18 @@ from typing import Any, Final, Generic, Literal, TypeVar
 import msgspec
 
 from fleetbell.domain.application import Application, CallbackCa, ClientCertificate
+from fleetbell.domain.certificate import certificate_warning
+from fleetbell.domain.delivery import Delivery, Standing, Tried
 from fleetbell.domain.device import Device
+from fleetbell.domain.endpoint import Endpoint
 from fleetbell.domain.examination import Examined, Step
 from fleetbell.domain.package import Package
 from fleetbell.domain.signing_key import SigningKey
 from fleetbell.domain.subtask import Attempt, Deadline, SubTask, UpgradeKind
 from fleetbell.domain.task import Tally, UpgradeTask
 from fleetbell.domain.token import ApiToken
+from fleetbell.services.delivery import Traced
+from fleetbell.services.endpoint import Seen
 
 T = TypeVar("T")
 
@@ -436,6 +441,201 @@ class SubTaskView(msgspec.Struct, frozen=True, kw_only=True):
             ended_at_ms=share.ended_at_ms,
             detail=share.detail,
         )
+
+
+StandingWord = Literal["waiting", "delivered", "dead", "superseded"]
+
+
+class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
+    """One message on its way to one endpoint. ``replay_of`` is the delivery that this one sends again."""
+
+    delivery_id: int
+    webhook_id: str
+    endpoint_id: int
+    application_id: str
+    device_id: str
+    operation_id: str
+    sub_operation_id: str
+    notify_type: str
+    sequence: int
+    standing: StandingWord
+    reason: str | None
+    attempts: int
+    made_at_ms: int
+    ended_at_ms: int | None
+    due_at_ms: int | None
+    replay_of: int | None
+
+    @classmethod
+    def of(cls, delivery: Delivery, webhook_id: str) -> DeliveryView:
+        return cls(
+            delivery_id=delivery.delivery_id,
+            webhook_id=webhook_id,
+            endpoint_id=delivery.endpoint_id,
+            application_id=delivery.application_id,
+            device_id=delivery.device_id,
+            operation_id=delivery.operation_id,
+            sub_operation_id=delivery.sub_operation_id,
+            notify_type=delivery.notify_type,
+            sequence=delivery.sequence,
+            standing=_STANDINGS[delivery.standing],
+            reason=delivery.reason,
+            attempts=delivery.attempts,
+            made_at_ms=delivery.made_at_ms,
+            ended_at_ms=delivery.ended_at_ms,
+            due_at_ms=delivery.due_at_ms,
+            replay_of=delivery.replay_of,
+        )
+
+
+_STANDINGS: Final[Mapping[Standing, StandingWord]] = {
+    Standing.WAITING: "waiting",
+    Standing.DELIVERED: "delivered",
+    Standing.DEAD: "dead",
+    Standing.SUPERSEDED: "superseded",
+}
+
+
+class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
+    """One POST: ``trouble`` is the class of its failure, ``text`` what came back or what went wrong."""
+
+    number: int
+    at_ms: int
+    took_ms: int
+    address: str
+    status: int | None
+    trouble: str | None
+    text: str
+
+    @classmethod
+    def of(cls, number: int, tried: Tried) -> AttemptView:
+        return cls(
+            number=number,
+            at_ms=tried.at_ms,
+            took_ms=tried.took_ms,
+            address=tried.address,
+            status=tried.status,
+            trouble=tried.trouble,
+            text=tried.text,
+        )
+
+
+class TracedView(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery with every attempt whose end was seen; a missing number was under way at a stop."""
+
+    delivery: DeliveryView
+    attempts: list[AttemptView]
+
+    @classmethod
+    def of(cls, traced: Traced, webhook_id: str) -> TracedView:
+        return cls(
+            delivery=DeliveryView.of(traced.delivery, webhook_id),
+            attempts=[AttemptView.of(number, tried) for number, tried in traced.attempts],
+        )
+
+
+class NotificationView(msgspec.Struct, frozen=True, kw_only=True):
+    """What was told, byte for byte, and how it went to everyone who wanted it."""
+
+    webhook_id: str
+    body: str
+    deliveries: list[TracedView]
+
+
+class FoundDeliveries(msgspec.Struct, frozen=True, kw_only=True):
+    """Deliveries, the newest first. ``next`` is the ``before`` of the next part; null: there is no more.
+
+    A part may be short, even empty, and more to come: one look reads a bounded number of rows.
+    """
+
+    items: list[DeliveryView]
+    next: int | None
+
+
+class ToReplay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which deliveries to send again: those that fit everything that is given. Times are of the messages."""
+
+    application_id: str | None = None
+    endpoint_id: int | None = None
+    device_id: str | None = None
+    operation_id: str | None = None
+    sub_operation_id: str | None = None
+    standing: StandingWord | None = None
+    from_ms: int | None = None
+    before_ms: int | None = None
+    only_dead: bool = False
+    """Only what is dead and was not sent again yet."""
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """How many deliveries are sent again."""
+
+    count: int
+
+
+class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
+    """One callback URL of one application, and how it fares.
+
+    ``state`` is ``healthy``, ``failing``, ``paused`` or ``gone`` (it answered 410). ``breaker`` is
+    ``closed``, ``open`` or ``half-open``. ``certificate`` is the warning that its certificate deserves, null
+    while there is time.
+    """
+
+    endpoint_id: int
+    application_id: str
+    url: str
+    state: Literal["healthy", "failing", "paused", "gone"]
+    breaker: str
+    failures: int
+    reason: str
+    failing_since_ms: int | None
+    rests_until_ms: int | None
+    waiting: int
+    oldest_waiting_ms: int | None
+    paused_at_ms: int | None
+    rate_per_s: float | None = None
+    gone_at_ms: int | None
+    certificate_ends_ms: int | None
+    certificate: str | None
+    notify_types: list[str]
+
+    @classmethod
+    def of(cls, seen: Seen, *, at_ms: int, oldest_waiting_ms: int | None = None) -> EndpointView:
+        endpoint, health = seen.endpoint, seen.endpoint.health
+        ends_ms = endpoint.certificate_ends_ms
+        return cls(
+            endpoint_id=endpoint.endpoint_id,
+            application_id=endpoint.application_id,
+            url=endpoint.url,
+            state=_state(endpoint),
+            breaker=seen.breaker,
+            failures=health.failures,
+            reason=health.reason,
+            failing_since_ms=health.since_ms if health.failing else None,
+            rests_until_ms=health.rests_until_ms if health.failing else None,
+            waiting=seen.waiting,
+            oldest_waiting_ms=oldest_waiting_ms,
+            paused_at_ms=endpoint.paused_at_ms,
+            rate_per_s=endpoint.rate_per_s,
+            gone_at_ms=endpoint.gone_at_ms,
+            certificate_ends_ms=ends_ms,
+            certificate=None if ends_ms is None else certificate_warning(ends_ms, at_ms=at_ms),
+            notify_types=list(seen.notify_types),
+        )
+
+
+def _state(endpoint: Endpoint) -> Literal["healthy", "failing", "paused", "gone"]:
+    if endpoint.gone_at_ms is not None:
+        return "gone"
+    if endpoint.paused_at_ms is not None:
+        return "paused"
+    return "failing" if endpoint.health.failing else "healthy"
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many posts a second at most; null: as many as the endpoint takes."""
+
+    rate_per_s: float | None = None
 
 
 class UrlToTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

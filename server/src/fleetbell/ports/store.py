@@ -549,7 +549,8 @@ class Transaction(Reading, Protocol):
 
     def prune(self, *, before_ms: int, after_id: int, most: int) -> Swept:
         """Of the next ``most`` deliveries, remove those that ended before then as delivered, superseded or
-        cancelled, with their attempts, and notifications of which no delivery is left.
+        cancelled, with their attempts, and notifications of which no delivery is left. It goes on until it
+        comes to what was made later.
         """
         ...
 

@@ -8,8 +8,10 @@ from fleetbell.clock import Clock
 from fleetbell.ports.store import Store
 from fleetbell.services.access import Access
 from fleetbell.services.application import Applications
+from fleetbell.services.delivery import Deliveries
 from fleetbell.services.device import Devices
 from fleetbell.services.dispatch import Dispatcher
+from fleetbell.services.endpoint import Endpoints
 from fleetbell.services.examination import Examinations
 from fleetbell.services.group import Groups
 from fleetbell.services.package import Packages
@@ -19,6 +21,7 @@ from fleetbell.services.signing_key import SigningKeys
 from fleetbell.services.subscription import Subscriptions
 from fleetbell.services.task import Tasks
 from fleetbell.services.token import Tokens
+from fleetbell.services.upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +36,13 @@ class Services:
     packages: Packages
     tasks: Tasks
     subscriptions: Subscriptions
+    deliveries: Deliveries
+    endpoints: Endpoints
     tokens: Tokens
     progress: Progress
     dispatcher: Dispatcher
     examinations: Examinations
     scheduler: Scheduler
+    upkeep: Upkeep
     store: Store
     clock: Clock

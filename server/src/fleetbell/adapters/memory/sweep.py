@@ -83,6 +83,7 @@ class Sweeps(Deliveries):
 
     def prune(self, *, before_ms: int, after_id: int, most: int) -> Swept:
         ids = sorted(number for number in self._rows.deliveries if number > after_id)[:most]
+        made_ms = [self._rows.deliveries[number].made_at_ms for number in ids]
         sent_again = {
             one.replay_of for one in self._rows.deliveries.values() if one.status < DeliveryStatus.DELIVERED
         }
@@ -98,7 +99,8 @@ class Sweeps(Deliveries):
         self._rows.tries.delete([one.delivery_id for one in old])
         needed = {one.notification_id for one in self._rows.deliveries.values()}
         self._rows.notifications.delete({one.notification_id for one in old} - needed)
-        return Swept(len(old), ids[-1] if len(ids) == most else None, HandOver())
+        goes_on = len(ids) == most and made_ms[-1] < before_ms
+        return Swept(len(old), ids[-1] if goes_on else None, HandOver())
 
     def _lanes_after(self, endpoint_id: int, after_lane: int, most: int) -> tuple[list[Lane], int | None]:
         """The next lanes of an endpoint, and after which one to go on (None: these were the last)."""

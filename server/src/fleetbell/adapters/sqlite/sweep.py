@@ -138,19 +138,23 @@ class SweepWriting(LaneRows):
         self._save_lanes(headless)
 
     def prune(self, *, before_ms: int, after_id: int, most: int) -> Swept:
-        ids = [
-            delivery_id
-            for (delivery_id,) in self._rows(
-                "SELECT delivery_id FROM delivery WHERE delivery_id > ?1 ORDER BY delivery_id LIMIT ?2",
-                (after_id, most),
-            )
-        ]
+        ids = self._rows(
+            "SELECT delivery_id, made_at_ms FROM delivery JOIN notification USING (notification_id) "
+            "WHERE delivery_id > ?1 ORDER BY delivery_id LIMIT ?2",
+            (after_id, most),
+        )
         old = self._rows(
             "SELECT delivery_id, notification_id FROM json_each(?1) AS j CROSS JOIN delivery AS d "
             "ON d.delivery_id = j.value LEFT JOIN lane AS l ON l.lane_id = d.lane_id "
             "WHERE d.ended_at_ms < ?2 AND (d.status IN (?3, ?4) OR d.reason = ?5 OR l.lane_id IS NULL) "
             "AND NOT EXISTS (SELECT 1 FROM delivery AS r WHERE r.replay_of = d.delivery_id AND r.status < 2)",
-            (as_json(ids), before_ms, _DELIVERED, _SUPERSEDED, DeadReason.CANCELLED.value),
+            (
+                as_json([delivery_id for delivery_id, _ in ids]),
+                before_ms,
+                _DELIVERED,
+                _SUPERSEDED,
+                DeadReason.CANCELLED.value,
+            ),
         )
         gone = as_json([delivery_id for delivery_id, _ in old])
         for table in ("delivery_attempt", "delivery"):
@@ -160,4 +164,5 @@ class SweepWriting(LaneRows):
             "EXISTS (SELECT 1 FROM delivery AS d WHERE d.notification_id = notification.notification_id)",
             (as_json(sorted({notification_id for _, notification_id in old})),),
         )
-        return Swept(len(old), ids[-1] if len(ids) == most else None, HandOver())
+        goes_on = len(ids) == most and ids[-1][1] < before_ms
+        return Swept(len(old), ids[-1][0] if goes_on else None, HandOver())
