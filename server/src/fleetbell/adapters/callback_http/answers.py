@@ -21,7 +21,8 @@ _ENDPOINT_FAILS: Final = frozenset({408, 425, 429})
 _CERTIFICATE: Final = {
     9: "the endpoint's certificate is not valid yet: check the clocks of both sides",
     10: "the endpoint's certificate has expired",
-    18: "the endpoint's certificate is self-signed and not trusted: add it with `fleetbell app ca add`",
+    18: "the endpoint's certificate is self-signed and not trusted: have it issued by a CA, and add that CA "
+    "with `fleetbell app ca add`",
     23: "the endpoint's certificate is revoked",
     62: "the endpoint's certificate is for another name than the callback URL's",
     64: "the endpoint's certificate is for another address than the callback URL's",
