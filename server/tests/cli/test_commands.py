@@ -492,7 +492,15 @@ def test_a_task_keeps_the_policy_that_its_options_say(shell: Shell, tmp_path: Pa
         shell("task stop", task["operation_id"])
         return cast("dict[str, Any]", task)
 
-    task = made("--retries 2 --window 2090-01-01T00:00Z 2090-01-01T08:00+02:00")
+    [task] = shell.json(
+        "task create --retries 2 --window 2090-01-01T00:00Z 2090-01-01T08:00+02:00",
+        package["file_id"],
+        "meter-1",
+    )
+    assert re.search(r"waits for .*software 2.0 \(offered in \d+ d\)", shell("device show meter-1"))
+    assert "its window in " in shell("task list")
+    shell("task stop", task["operation_id"])
+    assert "offered" not in shell("device show meter-1")
     assert (task["waits_for"], task["retries_left"]) == ("window", 2)
     assert task["due_at_ms"] == 3_786_912_000_000
     assert (made("--online")["waits_for"], made("--retries 5")["retries_left"]) == ("devices", 5)

@@ -25,7 +25,7 @@ from fleetbell.errors import Busy, StorageFull
 from fleetbell.ports.store import Page, Store
 from fleetbell.services.group import GroupWords
 from fleetbell.services.offer import Errands, TaskRules
-from fleetbell.services.schedule import Scheduler
+from fleetbell.services.schedule import PUT_OFF_MS, Scheduler
 from fleetbell.services.task import Tasks
 from server.tests.services.house import RESULT, STATE, URL, House
 
@@ -659,6 +659,34 @@ async def test_a_scheduler_wakes_when_the_next_thing_is_due(furnished: House) ->
     await until(lambda: now(house, task)[0] is TaskStatus.FAILED)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_task_whose_errand_fails_does_not_keep_the_others_waiting(
+    furnished: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = furnished
+    scheduler = Scheduler(house.store, house.clock, house.errands, handed=lambda _: None, poll_s=0.01)
+    await a_group(house, 1)
+    bad = await a_task_for(house, "hall", executeType="device_online")
+    house.clock.advance(1)
+    good = await a_task_for(house, "hall")
+    real = house.errands.step
+
+    def step(tx: Any, task: UpgradeTask, *, at_ms: int) -> Any:
+        if task.operation_id == bad.operation_id:
+            raise RuntimeError("a fault of ours")
+        return real(tx, task, at_ms=at_ms)
+
+    monkeypatch.setattr(house.errands, "step", step)
+    running = asyncio.create_task(scheduler.run())
+
+    await until(lambda: len(shares(house, good)) == 1)
+    assert shares(house, bad) == ()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    monkeypatch.undo()
+    await pass_time(house, PUT_OFF_MS)
+    assert len(shares(house, bad)) == 1
 
 
 async def test_a_turn_that_fails_is_tried_again(furnished: House, monkeypatch: pytest.MonkeyPatch) -> None:

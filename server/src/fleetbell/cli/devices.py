@@ -154,4 +154,8 @@ def waits_for(device: DeviceView) -> str:
         state = "not begun" if upgrade.status == "wait" else upgrade.state.replace("idle", "begun")
         limit = "" if upgrade.fails_at_ms is None else f", fails {ahead(upgrade.fails_at_ms)}"
         waits.append(f"{upgrade.kind} {upgrade.target_version} ({state}{limit})")
+    waits += [
+        f"{window.kind} {window.target_version} (offered {ahead(window.starts_at_ms)})"
+        for window in sorted(device.windows, key=lambda window: window.starts_at_ms)
+    ]
     return ", then ".join(waits)

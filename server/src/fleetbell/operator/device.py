@@ -8,7 +8,7 @@ from fleetbell.errors import DeviceBusy, DeviceUnknown, InputInvalid, NodeIdTake
 from fleetbell.ids import new_target_token
 from fleetbell.operator.exchange import PagesOf, Services, items
 from fleetbell.operator.operation import Call, Table
-from fleetbell.operator.views import DeviceToAdd, DeviceView, Items, UpgradeView
+from fleetbell.operator.views import DeviceToAdd, DeviceView, Items, UpgradeView, WindowView
 from fleetbell.ports.store import Reading
 from fleetbell.services.device import NewDevice
 
@@ -49,7 +49,10 @@ def declare(table: Table, services: Services) -> None:
         device = _found(reading, call)
         attempts = reading.attempts([device.action_id]) if device.action_id is not None else []
         upgrade = upgrade_of(attempts[0]) if attempts else None
-        return DeviceView.of(device, upgrade, with_token=True)
+        windows = [
+            WindowView.of(task, task.window) for task in services.tasks.windows_of(device) if task.window
+        ]
+        return DeviceView.of(device, upgrade, windows=windows, with_token=True)
 
     @table.delete("/devices/{name:path}", refusals=(DeviceUnknown, InputInvalid, DeviceBusy))
     async def delete(call: Call) -> None:

@@ -14,6 +14,7 @@ from fleetbell.domain.device import Device
 from fleetbell.domain.endpoint import Endpoint
 from fleetbell.domain.examination import Examined, Step
 from fleetbell.domain.package import Package
+from fleetbell.domain.policy import Window
 from fleetbell.domain.signing_key import SigningKey
 from fleetbell.domain.subtask import Attempt, Deadline, SubTask, UpgradeKind
 from fleetbell.domain.task import Tally, UpgradeTask
@@ -266,8 +267,28 @@ class UpgradeView(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class WindowView(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that offers something to a device once its window opens."""
+
+    operation_id: str
+    kind: Kind
+    target_version: str
+    starts_at_ms: int
+
+    @classmethod
+    def of(cls, task: UpgradeTask, window: Window) -> WindowView:
+        return cls(
+            operation_id=task.operation_id,
+            kind=_KINDS[task.kind],
+            target_version=task.target_version,
+            starts_at_ms=window.starts_at_ms,
+        )
+
+
 class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
-    """What is shown of a device: ``upgrade`` is what it works on, the token is left out of lists."""
+    """What is shown of a device: ``upgrade`` is what it works on. The token and the windows that it waits for
+    are left out of lists.
+    """
 
     device_id: str
     application_id: str
@@ -283,10 +304,18 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
     cancel_action_id: int | None
     attributes: dict[str, str]
     created_at_ms: int
+    windows: list[WindowView] = []
     target_token: str | None = None
 
     @classmethod
-    def of(cls, device: Device, upgrade: UpgradeView | None, *, with_token: bool = False) -> DeviceView:
+    def of(
+        cls,
+        device: Device,
+        upgrade: UpgradeView | None,
+        *,
+        windows: Iterable[WindowView] = (),
+        with_token: bool = False,
+    ) -> DeviceView:
         return cls(
             device_id=device.device_id,
             application_id=device.application_id,
@@ -302,6 +331,7 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
             cancel_action_id=device.cancel_action_id,
             attributes=dict(device.attributes),
             created_at_ms=device.created_at_ms,
+            windows=list(windows),
             target_token=device.target_token if with_token else None,
         )
 

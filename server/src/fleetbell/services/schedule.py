@@ -7,13 +7,18 @@ turns the reports, pushes and polls of others go on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
 from fleetbell.clock import Clock
+from fleetbell.errors import DomainError
 from fleetbell.ports.store import HandOver, Store, Transaction
 from fleetbell.services.offer import Errands
+
+PUT_OFF_MS = 60_000
 
 _log = structlog.get_logger(__name__)
 
@@ -63,11 +68,28 @@ class Scheduler:
             self._rung.clear()
             try:
                 await self.catch_up()
+            except DomainError as refusal:  # busy, or a full disk: no fault of what was due
+                _log.warning("a turn for the tasks was refused; it is tried again", why=str(refusal))
+                await asyncio.sleep(self._poll_s)
+                continue
             except Exception:
-                _log.exception("a turn for the tasks failed; it is tried again")
+                _log.exception("a turn for the tasks failed; what it was for is put off")
+                await self._put_off()
                 await asyncio.sleep(self._poll_s)
                 continue
             await self._until_due()
+
+    async def _put_off(self) -> None:
+        """An errand that fails by a fault of ours must not keep all others waiting."""
+
+        def work(tx: Transaction) -> None:
+            at_ms = self._clock.now_ms()
+            task = tx.due_task(at_ms=at_ms)
+            if task is not None:
+                tx.save_course(task.operation_id, replace(task.course, due_at_ms=at_ms + PUT_OFF_MS))
+
+        with contextlib.suppress(Exception):  # what is wrong has been told; the next turn tells it again
+            await self._store.write(work)
 
     async def _until_due(self) -> None:
         due_at_ms = self._store.reading.tasks_due_ms()

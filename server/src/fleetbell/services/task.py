@@ -12,7 +12,7 @@ from fleetbell.domain.device import Device, Product
 from fleetbell.domain.package import FILE_TYPE_NAMES, Package
 from fleetbell.domain.policy import Policy
 from fleetbell.domain.subtask import Attempt, Deadline, SubTask, SubTaskStatus, UpgradeKind
-from fleetbell.domain.task import TARGETS_MOST, Course, Errand, Tally, TaskStatus, UpgradeTask
+from fleetbell.domain.task import TARGETS_MOST, Course, Errand, Tally, TaskStatus, UpgradeTask, Wait
 from fleetbell.errors import (
     DeviceTypeMissing,
     DeviceUnknown,
@@ -240,6 +240,15 @@ class Tasks:
         task = self._store.reading.task(attempt.operation_id)
         window_ends_at_ms = None if task is None else task.window_ends_at_ms
         return self._errands.rules.limits.deadline(attempt, window_ends_at_ms=window_ends_at_ms)
+
+    def windows_of(self, device: Device) -> tuple[UpgradeTask, ...]:
+        """Tasks that wait for their window before they offer something to the device, the newest ten."""
+        reading = self._store.reading
+        listed = [
+            reading.tasks(device.application_id, Page(size=10), status=status, device_id=device.device_id)
+            for status in (TaskStatus.PROCESSING, TaskStatus.WAIT)
+        ]
+        return tuple(task for found in listed for task in found.rows if task.waits_for is Wait.WINDOW)
 
     async def stop(self, application_id: str, operation_id: str) -> Tally:
         """End every sub task that has not ended, tell the application, and have the devices told to give up.
