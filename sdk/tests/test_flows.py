@@ -476,6 +476,9 @@ def test_subscribing_uses_the_spelling_of_its_own_page() -> None:
 
     assert request.path == "/iodm/app/sub/v1.1.0/subscribe"
     assert as_bytes(request) == b'{"notifyType":"swUpgradeResultNotify","callbackurl":"https://h:1/p"}'
+    state = "swUpgradeStateChangeNotify"
+    _, [asked] = told(flows.subscribe(a_session(), state, "https://h:1/p", coalesce=True), answer())
+    assert as_bytes(asked).endswith(b'"callbackurl":"https://h:1/p","coalesce":true}')
 
 
 def test_pages_are_read_with_their_total() -> None:

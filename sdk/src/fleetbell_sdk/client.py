@@ -528,13 +528,16 @@ class Client:
         """Stop a task: sub tasks that have not ended are stopped, and their devices are told."""
         self._call(flows.stop_task(self._session, operation_id))
 
-    def subscribe(self, notify_type: str, callback_url: str) -> None:
+    def subscribe(self, notify_type: str, callback_url: str, *, coalesce: bool | None = None) -> None:
         """Have pushes of one of the four upgrade types sent to ``callback_url``.
 
         The URL is HTTPS and names its port and a path. The call returns no id; find it with
         :meth:`subscriptions`.
+
+        With ``coalesce``, for types of states, an outage of the receiver leaves only the newest state of each
+        sub task to send. None leaves that as it is.
         """
-        self._call(flows.subscribe(self._session, notify_type, callback_url))
+        self._call(flows.subscribe(self._session, notify_type, callback_url, coalesce=coalesce))
 
     def subscribe_service_data(self, notify_type: str, callback_url: str) -> Subscription:
         """Subscribe to news of devices: ``deviceAdded``, ``deviceInfoChanged`` or ``deviceDeleted``."""

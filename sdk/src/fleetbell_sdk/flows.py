@@ -493,9 +493,13 @@ def stop_task(session: Session, operation_id: str) -> Flow[None]:
     yield from call(session, _request("POST", f"{_OPERATIONS}/{_segment(operation_id)}/stop"))
 
 
-def subscribe(session: Session, notify_type: str, callback_url: str) -> Flow[None]:
+def subscribe(
+    session: Session, notify_type: str, callback_url: str, *, coalesce: bool | None = None
+) -> Flow[None]:
     """Subscribe to management data. The field is ``callbackurl`` here and ``callbackUrl`` elsewhere."""
-    body = {"notifyType": str(notify_type), "callbackurl": callback_url}
+    body: dict[str, object] = {"notifyType": str(notify_type), "callbackurl": callback_url}
+    if coalesce is not None:
+        body["coalesce"] = coalesce
     yield from call(session, _json("POST", _SUBSCRIBE, body))
 
 

@@ -233,3 +233,15 @@ async def test_both_kinds_of_subscriptions_are_queried_and_deleted_together(door
 
     assert [one["notifyType"] for one in listed["subscriptions"]] == [RESULT, "deviceAdded"]
     assert fit(await door.call("GET", SUBSCRIPTIONS))["totalCount"] == 1
+
+
+async def test_coalescing_is_asked_for_with_a_field_of_ours(door: Door) -> None:
+    body = {"notifyType": STATE, "callbackurl": URL, "coalesce": True}
+
+    empty(await door.call("POST", SUBSCRIBE, json=body), 200)
+
+    assert door.house.store.reading.coalesces(1)
+    answer = await door.call("POST", SUBSCRIBE, json={**body, "notifyType": RESULT})
+    assert refused(answer, 400, "100228").startswith(
+        "The application input is invalid. coalesce is for states"
+    )

@@ -1006,7 +1006,9 @@ async def test_every_attempt_is_in_the_log(office: Office) -> None:
     assert counts.until_delivered.total == pytest.approx(5.07)
 
 
-async def test_the_end_of_a_certificate_is_kept(office: Office) -> None:
+async def test_the_end_of_a_certificate_is_kept_and_warned_of(
+    office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
     await office.subscribe()
     await office.dispatcher.start()
     await office.push("news")
@@ -1015,6 +1017,7 @@ async def test_the_end_of_a_certificate_is_kept(office: Office) -> None:
 
     await office.settled()
     assert office.store.reading.endpoints()[0].certificate_ends_ms == START_MS + 99
+    assert "certificate of an endpoint ends soon" in capsys.readouterr().out
 
 
 async def test_what_is_sent_again_has_its_old_id_and_place_and_says_so(office: Office) -> None:

@@ -192,3 +192,23 @@ async def test_more_than_1000_hits_ask_for_a_narrower_query(house: House) -> Non
         house.subscriptions.list("app-1", Page())
     assert house.subscriptions.list("app-1", Page(), callback_url=f"{URL}/7").total == 1
     assert await house.subscriptions.delete_matching("app-1") == 1001
+
+
+async def test_states_may_be_left_out_after_an_outage_where_that_is_asked_for(house: House) -> None:
+    await house.application()
+
+    first = await house.subscriptions.subscribe("app-1", STATE, URL)
+    asked = await house.subscriptions.subscribe("app-1", STATE, URL, coalesce=True)
+    again = await house.subscriptions.subscribe("app-1", STATE, URL)
+
+    assert (first.coalesce, asked.coalesce, again.coalesce) == (False, True, True)
+    assert house.subscriptions.get("app-1", first.subscription_id) == asked
+    changed = await house.subscriptions.subscribe("app-1", STATE, URL, coalesce=False)
+    assert house.store.reading.coalesces(1) is changed.coalesce is False
+
+
+async def test_a_result_is_never_left_out(house: House) -> None:
+    await house.application()
+
+    with pytest.raises(InputInvalid, match="a result is always sent"):
+        await house.subscriptions.subscribe("app-1", RESULT, URL, coalesce=True)

@@ -38,6 +38,12 @@ class SubscribeBody(msgspec.Struct, rename="camel"):
         return urls.pop()
 
 
+class ManagementSubscribeBody(SubscribeBody, rename="camel"):
+    """What a subscription to management data sends. ``coalesce`` is an extension of ours."""
+
+    coalesce: bool | None = None
+
+
 class ServiceSubscribeBody(SubscribeBody, rename="camel"):
     """What a subscription to service data sends.
 
@@ -106,8 +112,10 @@ class _SubscriptionCalls:
         self._subscriptions = subscriptions
 
     async def subscribe(self, call: Call) -> Response:
-        body = await call.json(SubscribeBody)
-        await self._subscriptions.subscribe(call.application_id, body.notify_type or "", body.url())
+        body = await call.json(ManagementSubscribeBody)
+        await self._subscriptions.subscribe(
+            call.application_id, body.notify_type or "", body.url(), coalesce=body.coalesce
+        )
         return done(200)
 
     async def subscribe_to_service(self, call: Call) -> Response:

@@ -17,6 +17,7 @@ from functools import partial
 import structlog
 
 from fleetbell.clock import Clock
+from fleetbell.domain.certificate import certificate_warning
 from fleetbell.domain.delivery import (
     DELIVERED,
     Accepted,
@@ -402,6 +403,10 @@ class Dispatcher:
         ends_ms, endpoint_id = trace.certificate_ends_ms, outlet.endpoint_id
         if ends_ms is not None and ends_ms != outlet.endpoint.certificate_ends_ms:
             outlet.endpoint = replace(outlet.endpoint, certificate_ends_ms=ends_ms)
+            if warning := certificate_warning(ends_ms, at_ms=self._clock.now_ms()):
+                _log.warning(
+                    "certificate of an endpoint ends soon", endpoint=outlet.endpoint.url, left=warning
+                )
             self._changes["certificate", endpoint_id] = lambda tx: tx.save_certificate_end(
                 endpoint_id, ends_ms
             )

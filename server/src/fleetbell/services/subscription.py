@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from fleetbell.clock import Clock
 from fleetbell.domain.egress import Egress
-from fleetbell.domain.notification import NOTIFY_TYPES
+from fleetbell.domain.notification import NOTIFY_TYPES, STATE_TYPES
 from fleetbell.domain.subscription import CallbackUrl, Subscription
 from fleetbell.errors import (
     ApplicationUnknown,
@@ -59,18 +60,29 @@ class Subscriptions:
         self._resolve = resolve
 
     async def subscribe(
-        self, application_id: str, notify_type: str, url: str, *, types: Sequence[str] = NOTIFY_TYPES
+        self,
+        application_id: str,
+        notify_type: str,
+        url: str,
+        *,
+        types: Sequence[str] = NOTIFY_TYPES,
+        coalesce: bool | None = None,
     ) -> Subscription:
         """Send this type of notification to this URL from now on; subscribing twice changes nothing.
+
+        With ``coalesce`` an outage of the endpoint leaves only the newest state of each sub task to send;
+        that is what a second call may change, unless it leaves it out (None).
 
         A name that does not resolve now is taken: every connection asks the egress rule again.
 
         Raises:
-            InputInvalid: none of ``types``.
+            InputInvalid: none of ``types``, or one of which nothing may be left out.
             CallbackUrlInvalid: an unfit URL, or one whose addresses are all closed.
         """
         if notify_type not in types:
             raise InputInvalid(f"notifyType must be one of {', '.join(types)}")
+        if coalesce and notify_type not in STATE_TYPES:
+            raise InputInvalid(f"coalesce is for states ({', '.join(STATE_TYPES)}); a result is always sent")
         parsed = CallbackUrl.parse(url, allow_http=self._allow_http)
         await self._check_address(parsed)
         subscription = Subscription(
@@ -79,6 +91,7 @@ class Subscriptions:
             notify_type=notify_type,
             callback_url=parsed.text,
             created_at_ms=self._clock.now_ms(),
+            coalesce=bool(coalesce),
         )
 
         def subscribe(tx: Transaction) -> Subscription:
@@ -89,7 +102,10 @@ class Subscriptions:
             [there] = tx.subscriptions(
                 application_id, Page(), notify_type=notify_type, callback_url=parsed.text
             ).rows
-            return there
+            if coalesce is None or coalesce == there.coalesce:
+                return there
+            tx.set_coalesce(there.subscription_id, coalesce)
+            return replace(there, coalesce=coalesce)
 
         return await self._store.write(subscribe)
 
