@@ -12,7 +12,7 @@ import cyclopts
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import backlog, delivery, growth, isolation, latency, polls, where
+from benchmarks import backlog, delivery, growth, isolation, latency, polls, steps, where
 from benchmarks.delivery import Load
 from benchmarks.figures import Row, machine
 from benchmarks.others import beside
@@ -56,6 +56,7 @@ PARTS: dict[str, Callable[[Asked], list[Row]]] = {
     "isolation": lambda asked: isolation.rows(asked.pairs, seconds=asked.seconds),
     "others": lambda asked: beside.rows(asked.pairs, devices=asked.devices),
     "where": lambda asked: where.rows(asked.pairs, devices=asked.devices),
+    "steps": lambda _: steps.rows(),
     "polls": lambda asked: polls.rows(seconds=asked.seconds),
     "memory": lambda asked: polls.memory_rows(idle=asked.idle, seconds=asked.seconds),
 }
@@ -73,8 +74,8 @@ def bench(
     ] = (10_000, 100_000, 1_000_000, 3_000_000),
     json_output: Annotated[bool, cyclopts.Parameter(name="--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure ``parts``: delivery, sustained, latency, backlog, growth, isolation, others, where, polls,
-    memory. When none is named: delivery, latency, polls and memory, which take some minutes.
+    """Measure ``parts``: delivery, sustained, latency, backlog, growth, isolation, others, where, steps,
+    polls, memory. When none is named: delivery, latency, polls and memory, which take some minutes.
     """
     if unknown := set(parts) - set(PARTS):
         raise SystemExit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")

@@ -14,8 +14,6 @@ from benchmarks import fleet, history, polls, sink
 from benchmarks.delivery import Load, run_in
 from benchmarks.figures import Rate, Row, median, spread
 
-_LOOK_S = 0.1  # counting what waits reads the whole backlog, so it is counted seldom, in both kinds of run
-
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -57,7 +55,7 @@ class Platform:
         action_ids = await fleet.fill_folder(
             self.folder, devices=load.devices, url=self._target.url, ca_pem=self._target.ca_pem, first=first
         )
-        return await run_in(self.folder, action_ids, load, look_s=_LOOK_S)
+        return await run_in(self.folder, action_ids, load)
 
 
 def run(pairs: int, *, devices: int, waiting: int, serve_s: int = 10) -> Found:

@@ -2,11 +2,15 @@
 
 One process does both in turn: it posts signed messages without any store, then it takes notifications all the
 way: report, state machine, SQLite with ``synchronous=FULL``, signed HTTPS POST, recorded answer.
+
+``python -m benchmarks.delivery 2000`` takes so many devices through it once and prints nothing else: for a
+profiler.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +23,6 @@ from benchmarks import fleet, message, raw_posting, sink, wrk
 from benchmarks.figures import DURABLE, Rate, Row, median, own_cpu_s, spread
 from benchmarks.sending import sending
 from fleetbell.domain.subtask import Reached, Report, UpgradeState, succeeded
-from fleetbell.ports.store import Reading
 from fleetbell.services.progress import Progress
 
 REPORTS: tuple[Report, ...] = (
@@ -31,6 +34,7 @@ REPORTS: tuple[Report, ...] = (
 NOTIFICATIONS_A_DEVICE = 5
 IN_FLIGHT = 64
 
+_RECORD_S = 10.0  # how long the last answers may take to be recorded
 _DEVICES_A_SECOND = 3000  # more than any machine of ours has upgraded; so many are made ready
 
 
@@ -115,26 +119,24 @@ async def run(url: str, ca_pem: str, load: Load) -> Rate:
         return await run_in(Path(name), action_ids, load)
 
 
-async def run_in(folder: Path, action_ids: Sequence[int], load: Load, *, look_s: float = 0.02) -> Rate:
+async def run_in(folder: Path, action_ids: Sequence[int], load: Load) -> Rate:
     """Upgrade these devices of the platform in ``folder``; what waited there before may go on waiting.
 
-    ``look_s`` is how often the store is asked, at the end, whether all has been delivered.
+    The clock stops when every 2xx is recorded: the dispatcher, told to stop, does that before it does.
     """
     async with sending(folder) as services:
-        reading = services.store.reading
-        before = reading.deliveries_waiting()
+        before = services.store.reading.deliveries_waiting()
         upgrades = Upgrades(services.progress, action_ids, load)
         wall, cpu = time.perf_counter(), own_cpu_s()
         await upgrades.run(load.reporting)
-        await _until_waiting(reading, before, look_s)
+        while services.dispatcher.counts.delivered.total() < upgrades.messages:
+            await asyncio.sleep(0.005)
+        await services.dispatcher.stop(wait_s=_RECORD_S)
         wall, cpu = time.perf_counter() - wall, own_cpu_s() - cpu
-        count = upgrades.messages
-        return Rate(posts_per_s=count / wall, cpu_s_per_1000=cpu / count * 1000)
-
-
-async def _until_waiting(reading: Reading, most: int, look_s: float) -> None:
-    while reading.deliveries_waiting() > most:
-        await asyncio.sleep(look_s)
+        left = services.store.reading.deliveries_waiting() - before
+        if left:
+            raise RuntimeError(f"{left} deliveries were not recorded as delivered")
+        return Rate(posts_per_s=upgrades.messages / wall, cpu_s_per_1000=cpu / upgrades.messages * 1000)
 
 
 def pairs(count: int, load: Load) -> tuple[list[Pair], float]:
@@ -185,3 +187,8 @@ def rows(part: str, count: int, load: Load) -> list[Row]:
         settings = f"to the same sink, {wrk.CONNECTIONS} connections, one body, unsigned"
         table.append(Row(part, "wrk, for information", settings, f"{wrk_rate:,.0f}/s"))
     return table
+
+
+if __name__ == "__main__":
+    with sink.running() as _target:
+        print(uvloop.run(run(_target.url, _target.ca_pem, Load(devices=int(sys.argv[1])))))

@@ -3,7 +3,7 @@
 import pytest
 from _pytest.monkeypatch import MonkeyPatch
 
-from benchmarks import backlog, delivery, figures, growth, isolation, latency, polls, sink, where, wrk
+from benchmarks import backlog, delivery, figures, growth, isolation, latency, polls, sink, steps, where, wrk
 from benchmarks.delivery import Load
 from benchmarks.others import beside, servers
 from benchmarks.receiver import Behaviour
@@ -72,6 +72,13 @@ def test_each_step_costs_something():
 
     assert all(cost.all_us > 0 for [cost] in costs)
     assert all(cost_us > 0 for [cost_us] in raw)
+
+
+def test_the_ways_of_each_step_are_measured():
+    found = steps.rows(repeats=1)
+
+    assert len(found) == 2 + len(steps.INSERTS)
+    assert all(" us a " in row.figure for row in found)
 
 
 def test_every_poll_of_a_measured_run_is_answered():
