@@ -1082,6 +1082,20 @@ async def test_child_processes_do_not_inherit_connections(callback: HttpCallback
         assert inheritable == []
 
 
+def test_a_timer_that_is_due_at_once_does_not_end_the_transport(tmp_path: Path) -> None:
+    """Its handle on uvloop does not tell its time, and libcurl gives up after an error in a hook."""
+
+    async def set_two_alarms() -> None:
+        async with a_callback(tmp_path) as callback:
+            multi = callback._shared
+            multi._due_at = asyncio.get_running_loop().time() + 1e-9
+            multi._on_alarm()
+
+            multi._set_alarm(1000)
+
+    uvloop.run(set_two_alarms())
+
+
 def test_it_works_on_uvloop_too(tmp_path: Path) -> None:
     async def story() -> list[Answer]:
         async with a_callback(tmp_path) as callback, a_peer(OK) as peer:

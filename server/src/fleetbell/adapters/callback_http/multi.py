@@ -270,7 +270,8 @@ class Multi:
         self._addresses: dict[int, str] = {}
         self._wanted: dict[int, int] = {}
         self._due_at: float | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._rings_at = 0.0
         self._kick: asyncio.Handle | None = None
         self._retired = False
         self._epoll = select.epoll()
@@ -377,10 +378,18 @@ class Multi:
             return
         self._due_at = due_at = self._loop.time() + wait_ms / 1000
         if self._alarm is None:
-            self._alarm = self._loop.call_at(due_at, self._on_alarm)
-        elif self._alarm.when() > due_at:
+            self._ring_at(due_at)
+        elif self._rings_at > due_at:
             self._alarm.cancel()
-            self._alarm = self._loop.call_at(due_at, self._on_alarm)
+            self._ring_at(due_at)
+
+    def _ring_at(self, due_at: float) -> None:
+        """The time is kept here: a handle of uvloop that is due at once does not tell its own.
+
+        An error in here would be the end: libcurl gives a multi handle up whose timer hook failed.
+        """
+        self._rings_at = due_at
+        self._alarm = self._loop.call_at(due_at, self._on_alarm)
 
     def _on_kick(self) -> None:
         self._kick = None
@@ -391,7 +400,7 @@ class Multi:
         if self._due_at is None:
             return
         if self._loop.time() < self._due_at:
-            self._alarm = self._loop.call_at(self._due_at, self._on_alarm)
+            self._ring_at(self._due_at)
             return
         self._due_at = None
         self._act_on_time()
