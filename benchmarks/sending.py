@@ -14,13 +14,15 @@ from fleetbell.config import Egress, Settings
 from fleetbell.services import Services
 
 
+def be_quiet() -> None:
+    """Log errors only, no reports and no failed posts: a benchmark prints its figures."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+
+
 @contextlib.asynccontextmanager
 async def sending(folder: Path) -> AsyncIterator[Services]:
-    """Open the folder and send what is in it, to receivers on this machine too.
-
-    Failed posts are not logged: a benchmark prints its figures only.
-    """
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    """Open the folder and send what is in it, to receivers on this machine too."""
+    be_quiet()
     settings = Settings(folder=folder, roles=("dispatch",), egress=Egress(allow=("127.0.0.0/8",)))
     async with opened(settings) as platform:
         services = platform.services

@@ -18,7 +18,7 @@ import uvloop
 from benchmarks import fleet, raw_posting, sink
 from benchmarks.delivery import IN_FLIGHT, Load, Upgrades
 from benchmarks.figures import Row, median, own_cpu_s
-from benchmarks.sending import sending
+from benchmarks.sending import be_quiet, sending
 from fleetbell.adapters.sqlite.store import SqliteStore
 from fleetbell.clock import SystemClock
 from fleetbell.domain.application import Trust
@@ -116,6 +116,7 @@ def run(rounds: int, load: Load) -> tuple[list[list[Cost]], list[list[float]]]:
     """For each step the costs of all rounds, and the raw cost of unsigned and of signed posts (us)."""
     costs: list[list[Cost]] = [[] for _ in STEPS]
     raw: list[list[float]] = [[], []]
+    be_quiet()
     with sink.running() as target:
         for _ in range(rounds):
             for found, (_, subscribed, step) in zip(costs, STEPS, strict=True):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from fleetbell.clock import Clock
@@ -140,8 +140,7 @@ def tell(
     return story.keep(tx, take=take)
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+class _Told(msgspec.Struct, frozen=True):
     """Something a device said, and who waits for it to be kept."""
 
     action_id: int
