@@ -11,7 +11,7 @@ from tests.repository.tree import ROOT, files
 PAGE = ROOT / "docs/reference/logs.md"
 ROW = re.compile(r"^\| `([^|]+)` \| ([a-z, ]+) \| ([^|]*) \| (.+\.) \|$", re.MULTILINE)
 LEVELS = ("debug", "info", "warning", "error", "exception")
-BY_NAME = ("level", "_log_outage")  # functions that log what they are given first
+BY_NAME = ("level", "log_outage")  # functions that log what they are given first
 SPREAD = {  # what ** adds, by the source text that stands behind it
     "addresses.facts()": {
         "northbound_url",
@@ -42,7 +42,7 @@ def logged() -> Iterator[tuple[str, str, set[str]]]:
 
 
 def fields(call: ast.Call) -> set[str]:
-    by_outage = isinstance(call.func, ast.Name) and call.func.id == "_log_outage"
+    by_outage = isinstance(call.func, ast.Name) and call.func.id == "log_outage"
     found: set[str] = {"error"} if by_outage else set()
     for keyword in call.keywords:
         found |= {keyword.arg} if keyword.arg else SPREAD[ast.unparse(keyword.value)]

@@ -33,7 +33,8 @@ from fleetbell.ports.callback import Push, Trace
 from fleetbell.ports.store import DeliveryFilter, HandOver, Page, Reading, Store, Transaction
 from fleetbell.services import dispatch as dispatch_module
 from fleetbell.services.dispatch import Dispatcher
-from fleetbell.services.outlet import Sending
+from fleetbell.services.outlet import Outlet, Sending
+from fleetbell.services.sweep import Sweeper
 from fleetbell.testing.clock import START_MS, PretendClock
 from fleetbell.testing.makers import (
     SIGNING_SECRET,
@@ -976,6 +977,35 @@ async def test_without_being_asked_every_state_is_sent_after_an_outage(office: O
     await office.settled()
 
     assert office.bodies() == ["downloading", "downloading", "downloaded", "updating", "idle"]
+
+
+async def test_a_long_sweep_holds_up_no_other_endpoint(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def sweep(_: Sweeper, outlet: Outlet) -> None:
+        if outlet.endpoint.url == URL:
+            begun.set()
+            await goes_on.wait()
+        outlet.recovered = False
+
+    monkeypatch.setattr(Sweeper, "sweep", sweep)
+    office.callback.script = lambda _: DOWN
+    await office.subscribe(URL, OTHER_URL)
+    await office.dispatcher.start()
+    await office.push("1", "2")
+    await office.until(lambda: office.dispatcher.breakers()["open"] == 2)
+    office.callback.script = lambda push: OK if push.url == URL or begun.is_set() else DOWN
+    office.clock.advance(5000)
+    await office.until(begun.is_set)
+
+    office.clock.advance(30_000)
+    await office.until(lambda: "2" in office.bodies(OTHER_URL))
+    assert "2" not in office.bodies(URL)
+
+    goes_on.set()
+    await office.settled()
 
 
 # -- the log

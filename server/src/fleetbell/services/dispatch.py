@@ -12,7 +12,6 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 import structlog
 
@@ -23,7 +22,6 @@ from fleetbell.domain.delivery import (
     Accepted,
     Answer,
     Dead,
-    DeadReason,
     Gone,
     Head,
     Refused,
@@ -35,12 +33,13 @@ from fleetbell.domain.delivery import (
     verdict,
 )
 from fleetbell.domain.notification import ids_in
-from fleetbell.errors import Busy, StorageFull
 from fleetbell.ports.callback import Callback, Push, Trace
-from fleetbell.ports.store import HandOver, Store, Swept, Transaction
+from fleetbell.ports.store import HandOver, Store, Transaction
 from fleetbell.services.counts import Counts
 from fleetbell.services.outlet import Outlet, Sending, reason_of
+from fleetbell.services.settle import Settler, log_outage
 from fleetbell.services.signing import Signers
+from fleetbell.services.sweep import Sweeper
 from fleetbell_sdk.signature import Sign
 
 _log = structlog.get_logger(__name__)
@@ -76,10 +75,9 @@ class Dispatcher:
         self._under_way = 0
         self._busy: set[int] = set()  # endpoints with posts under way, or heads that could be posted
         self._turns: dict[int, Outlet] = {}  # those that wait for the budget of all, the longest first
-        self._answered: list[Settlement] = []
-        self._changes: dict[tuple[str, int], Callable[[Transaction], None]] = {}  # of endpoints, to be kept
-        self._gone: set[int] = set()
-        self._settling: asyncio.Task[None] | None = None
+        self._settler = Settler(store, clock, self._sending, take=self.take, recorded=self._take_recorded)
+        self._sweeper = Sweeper(store, clock, self._sending, self.counts)
+        self._sweeps: set[asyncio.Task[None]] = set()
         self._claiming: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
         self._idle = asyncio.Event()
@@ -172,9 +170,10 @@ class Dispatcher:
     async def stop(self, *, wait_s: float) -> None:
         """Send nothing new, wait for the answers that are under way, record them."""
         claiming, self._claiming = self._claiming, None
-        if claiming is not None:
-            claiming.cancel()
-            await asyncio.gather(claiming, return_exceptions=True)
+        ended = [task for task in (claiming, *self._sweeps) if task is not None]
+        for task in ended:
+            task.cancel()
+        await asyncio.gather(*ended, return_exceptions=True)
         for outlet in self._outlets.values():
             outlet.held -= len(outlet.ready)
             outlet.ready.clear()
@@ -185,9 +184,7 @@ class Dispatcher:
                     await self._idle.wait()
             except TimeoutError:
                 _log.info("stopped while posts were under way; they are sent again after the next start")
-        if self._settling is not None:
-            self._settling.cancel()
-            await asyncio.gather(self._settling, return_exceptions=True)
+        await self._settler.stop()
 
     def _longest_wait_ms(self) -> int:
         """No message is put off for longer than this. One that seems to be was put off by a wrong clock."""
@@ -286,7 +283,7 @@ class Dispatcher:
                 self._bell.set()
                 _log.info("endpoint is back", endpoint=outlet.endpoint.url)
             tried = Tried(started_ms, trace.took_ms, trace.address, answer.status, None, answer.text)
-            self._answered.append(Settlement(head, DELIVERED, tried))
+            self._settler.add(Settlement(head, DELIVERED, tried))
             self.counts.delivered[head.notify_type] += 1
             self.counts.until_delivered.observe(max(0, now_ms - head.made_at_ms) / 1000)
             if self._tells:
@@ -300,7 +297,6 @@ class Dispatcher:
                 )
         else:
             self._take_failure(outlet, head, answer, trace, started_ms, now_ms, blamed=outlet.goods == goods)
-        self._begin_settling()
         if not outlet.under_way and not outlet.ready:
             self._busy.discard(outlet.endpoint_id)
         if self._turns:
@@ -327,7 +323,7 @@ class Dispatcher:
         """
         alone, draw = outlet.fails_alone(head), self._draw()
         if isinstance(answer, Gone):
-            self._gone.add(outlet.endpoint_id)
+            self._settler.close(outlet.endpoint_id)
         elif blamed and not alone:
             self._blame(outlet, answer, now_ms, draw)
         if isinstance(answer, Unreachable):
@@ -346,7 +342,7 @@ class Dispatcher:
         )
         trouble, status, text = _in_the_log(answer)
         tried = Tried(started_ms, trace.took_ms, trace.address, status, trouble, text)
-        self._answered.append(Settlement(head, settled, tried))
+        self._settler.add(Settlement(head, settled, tried))
         self.counts.failed[head.notify_type, trouble] += 1
         dead = settled.reason if isinstance(settled, Dead) else None
         if dead is not None:
@@ -386,9 +382,8 @@ class Dispatcher:
         """What it holds and may not send goes back to its lanes, as if it had never been claimed."""
         if outlet.ready and not outlet.takes:
             now_ms = self._clock.now_ms()
-            self._answered += [Settlement(head, Returned(now_ms)) for head in outlet.ready]
+            self._settler.add(*(Settlement(head, Returned(now_ms)) for head in outlet.ready))
             outlet.ready.clear()
-            self._begin_settling()
 
     def _let_go(self, outlet: Outlet) -> None:
         """Forget what it holds: the rows are gone, or tell another story."""
@@ -397,7 +392,7 @@ class Dispatcher:
 
     def _keep_health(self, outlet: Outlet) -> None:
         endpoint_id, health = outlet.endpoint_id, outlet.endpoint.health
-        self._changes["health", endpoint_id] = lambda tx: tx.save_health(endpoint_id, health)
+        self._settler.change("health", endpoint_id, lambda tx: tx.save_health(endpoint_id, health))
 
     def _note_certificate(self, outlet: Outlet, trace: Trace) -> None:
         ends_ms, endpoint_id = trace.certificate_ends_ms, outlet.endpoint_id
@@ -407,73 +402,27 @@ class Dispatcher:
                 _log.warning(
                     "certificate of an endpoint ends soon", endpoint=outlet.endpoint.url, left=warning
                 )
-            self._changes["certificate", endpoint_id] = lambda tx: tx.save_certificate_end(
-                endpoint_id, ends_ms
+            self._settler.change(
+                "certificate", endpoint_id, lambda tx: tx.save_certificate_end(endpoint_id, ends_ms)
             )
 
-    # -- settling
+    # -- what was recorded
 
-    def _begin_settling(self) -> None:
-        if self._settling is None:
-            self._settling = asyncio.create_task(self._settle_all())
-
-    async def _settle_all(self) -> None:
-        """Record answers batch after batch; what cannot be written now is kept and tried again."""
-        try:
-            while self._answered:
-                most = self._sending.settle_most
-                batch, self._answered = self._answered[:most], self._answered[most:]
-                await self._settle(batch)
-        finally:
-            self._settling = None
-            if not any(outlet.held for outlet in self._outlets.values()):
-                self._idle.set()
-
-    async def _settle(self, batch: list[Settlement]) -> None:
-        at_ms = self._clock.now_ms()
-        changes, self._changes = self._changes, {}
-        gone, self._gone = self._gone, set()
-        hand_over: HandOver | None = None
-        while hand_over is None:
-            try:
-                hand_over = await self._store.write(
-                    lambda tx: self._record(tx, batch, list(changes.values()), gone, at_ms)
-                )
-            except Exception as error:  # whatever it is: an answer that is let go would block its lane
-                _log_outage("answers cannot be recorded; trying again", error)
-                await asyncio.sleep(self._sending.outage_s)
+    def _take_recorded(self, batch: Sequence[Settlement], gone: frozenset[int], hand_over: HandOver) -> None:
+        """Answers are on stable storage: their places are free, and what comes next may leave."""
         for endpoint_id in gone:
-            self._let_go(self._outlets[endpoint_id])
+            outlet = self._outlets[endpoint_id]
+            self._let_go(outlet)
             self.endpoint_changed(endpoint_id)
-            url = self._outlets[endpoint_id].endpoint.url
-            _log.warning("endpoint is gone (410): its subscriptions have ended", endpoint=url)
+            _log.warning("endpoint is gone (410): its subscriptions have ended", endpoint=outlet.endpoint.url)
         for settlement in batch:
             outlet = self._outlets[settlement.head.endpoint_id]
             outlet.held -= 1
             if outlet.wants_sweep or (outlet.due_at_ms is not None and outlet.room(self._sending) > 0):
                 self._bell.set()
         self.handed(hand_over)
-
-    def _record(
-        self,
-        tx: Transaction,
-        batch: Sequence[Settlement],
-        changes: Sequence[Callable[[Transaction], None]],
-        gone: set[int],
-        at_ms: int,
-    ) -> HandOver:
-        """Answers, and what they say of their endpoints, in one transaction."""
-        hand_over = tx.settle(batch, take=self._takes_unless(gone), at_ms=at_ms)
-        for change in changes:
-            change(tx)
-        for endpoint_id in gone:
-            hand_over.left |= tx.close_endpoint(endpoint_id, at_ms=at_ms).left
-        return hand_over
-
-    def _takes_unless(self, gone: set[int]) -> Callable[[int], bool]:
-        if not gone:
-            return self.take
-        return lambda endpoint_id: endpoint_id not in gone and self.take(endpoint_id)
+        if not any(outlet.held for outlet in self._outlets.values()):
+            self._idle.set()
 
     # -- claiming
 
@@ -493,7 +442,7 @@ class Dispatcher:
                 except TimeoutError:
                     self._look_again()
             except Exception as error:  # whatever it is: without this loop nothing would be retried
-                _log_outage("nothing can be claimed; trying again", error)
+                log_outage("nothing can be claimed; trying again", error)
                 await asyncio.sleep(self._sending.outage_s)
 
     async def _mind_the_clock(self) -> None:
@@ -515,7 +464,7 @@ class Dispatcher:
         wake_ms = now_ms + round(self._sending.poll_s * 1000)
         for outlet in list(self._outlets.values()):
             if outlet.wants_sweep:
-                await self._sweep(outlet)
+                self._begin_sweep(outlet)
             self._pump(outlet, now_ms)
             if outlet.ready and outlet.free_at_ms > now_ms:
                 wake_ms = min(wake_ms, int(outlet.free_at_ms) + 1)
@@ -554,50 +503,22 @@ class Dispatcher:
 
     # -- sweeping
 
-    async def _sweep(self, outlet: Outlet) -> None:
-        """End what an outage has ended: what waited for too long, and states that newer ones replace."""
-        if outlet.overdue:
-            through_id, outlet.overdue = outlet.overdue, 0
-            reason = DeadReason.REFUSED if outlet.endpoint.health.refuses else DeadReason.UNREACHABLE
-            dead = await self._sweep_with(
-                outlet,
-                lambda tx, after: tx.expire(
-                    outlet.endpoint_id,
-                    through_id=through_id,
-                    reason=reason,
-                    after_lane=after,
-                    most=self._sending.sweep_most,
-                    at_ms=self._clock.now_ms(),
-                ),
-            )
-            self.counts.dead["all", reason] += dead
-            if dead:
-                url = outlet.endpoint.url
-                _log.warning("endpoint failed for too long: messages are dead", endpoint=url, dead=dead)
-        if outlet.recovered:
-            if self._store.reading.coalesces(outlet.endpoint_id):
-                self.counts.superseded += await self._sweep_with(
-                    outlet,
-                    lambda tx, after: tx.coalesce(
-                        outlet.endpoint_id,
-                        after_lane=after,
-                        most=self._sending.sweep_most,
-                        at_ms=self._clock.now_ms(),
-                    ),
-                )
-            outlet.recovered = False
-            outlet.due_at_ms = 0
+    def _begin_sweep(self, outlet: Outlet) -> None:
+        """Beside the claiming for others, which a long sweep must not hold up."""
+        outlet.sweeping = True
+        task = asyncio.create_task(self._sweep(outlet))
+        self._sweeps.add(task)
+        task.add_done_callback(self._sweeps.discard)
 
-    async def _sweep_with(self, outlet: Outlet, part: Callable[..., Swept]) -> int:
-        """Part after part, each in a transaction of its own; how many it were."""
-        count, after = 0, 0
-        while True:
-            swept = await self._store.write(partial(part, after=after))
-            count += swept.count
-            if swept.next is None:
-                outlet.due_at_ms = 0
-                return count
-            after = swept.next
+    async def _sweep(self, outlet: Outlet) -> None:
+        try:
+            await self._sweeper.sweep(outlet)
+        except Exception as error:  # whatever it is: what is left to do is asked for again
+            log_outage("an endpoint cannot be swept; trying again", error)
+            await asyncio.sleep(self._sending.outage_s)
+        finally:
+            outlet.sweeping = False
+            self._bell.set()
 
 
 def _in_the_log(answer: Refused | Unreachable | Gone) -> tuple[str, int | None, str]:
@@ -609,9 +530,3 @@ def _in_the_log(answer: Refused | Unreachable | Gone) -> tuple[str, int | None, 
             return "refused", status, text
         case Unreachable():
             return answer.trouble, answer.status, answer.text or answer.reason
-
-
-def _log_outage(event: str, error: Exception) -> None:
-    """With a traceback only when it is none of the ways in which a store says no."""
-    known = isinstance(error, Busy | StorageFull | OSError)
-    _log.error(event, error=str(error) or type(error).__name__, exc_info=not known)

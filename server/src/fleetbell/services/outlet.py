@@ -48,6 +48,7 @@ class Outlet:
     good_at_ms: int = -1  # when the last one came
     free_at_ms: float = 0.0  # when its rate allows the next post
     overdue: int = 0  # up to this notification the budget is spent and what waits must still be ended
+    sweeping: bool = False
     recovered: bool = False  # it is back, and what waited for it was not looked through yet
 
     @property
@@ -75,7 +76,7 @@ class Outlet:
     def wants_sweep(self) -> bool:
         """Whether deliveries are to be ended, and every answer is recorded that could still hold a lane."""
         unsettled = self.held - self.under_way - len(self.ready)
-        return (self.recovered or self.overdue > 0) and unsettled == 0
+        return (self.recovered or self.overdue > 0) and unsettled == 0 and not self.sweeping
 
     def room(self, sending: Sending) -> int:
         """How many more heads it may hold."""
