@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fleetbell.adapters.memory.store import MemoryStore
+from server.tests.northbound.codes import codes_are_recorded, write_page
 from server.tests.northbound.door import Door
 from server.tests.services.house import House
 
@@ -17,3 +18,11 @@ async def door(tmp_path: Path) -> AsyncIterator[Door]:
     await door.let_in("app-2")
     async with door.client:
         yield door
+
+
+__all__ = ["codes_are_recorded"]
+
+
+def pytest_sessionfinish() -> None:
+    """The page is written from what all tests of the session earned."""
+    write_page()

@@ -89,3 +89,18 @@ async def test_call_101_of_a_minute_is_refused_and_told_when_to_come_again(door:
     fit(await counted.call("GET", SUBSCRIPTIONS, by="app-2"))  # it has an allowance of its own
     door.house.clock.advance(999)
     fit(await counted.call("GET", SUBSCRIPTIONS))
+
+
+async def test_a_login_that_fails_by_our_own_fault_tells_a_reference_only(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def write(*_: object) -> None:
+        raise RuntimeError("the secret inside")
+
+    monkeypatch.setattr(door.house.store, "write", write)
+    form = {"appId": "app-1", "secret": door.secrets["app-1"]}
+
+    sentence = refused(await door.client.post(LOGIN, data=form), 500, "50252")
+
+    assert sentence.startswith("Internal server error. Reference: ")
+    assert "inside" not in sentence

@@ -97,6 +97,10 @@ ELSEWHERE = {
     errors.ActionUnknown,
     errors.ActionEnded,
     errors.ApiTokenUnknown,
+    errors.EndpointUnknown,
+    errors.DeliveryUnknown,
+    errors.NotificationUnknown,
+    errors.ReplayTooLarge,
 }
 
 

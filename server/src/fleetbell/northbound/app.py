@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fleetbell.northbound import access, device, group, package, signing_key, subscription, task
+from fleetbell.northbound import access, device, group, openapi, package, signing_key, subscription, task
 from fleetbell.northbound.call import Limits, Resource, Services, unknown_path
 from fleetbell.northbound.errors import Family
 
@@ -41,6 +41,7 @@ def app(
         upload_silence_s=upload_silence_s,
     )
     routes = [Route(path, resource) for path, resource in resources(services, limits).items()]
+    routes.append(Route(openapi.PATH, openapi.show))
     routes.append(Route(signing_key.PATH, signing_key.resource(services, limits)))
     return Router(routes, default=_nothing_here, redirect_slashes=False)
 

@@ -51,12 +51,16 @@ class Reader:
     def _listed(
         self, columns: str, source: str, values: Sequence[Value], page: Page, order: str
     ) -> Listed[tuple[Any, ...]]:
-        """One page of ``source`` (from FROM to WHERE) and the number of all its rows."""
-        total = self._value(f"SELECT count(*) {source}", values)
-        rows = self._rows(
-            f"SELECT {columns} {source} ORDER BY {order} LIMIT ? OFFSET ?",
-            (*values, page.size, page.number * page.size),
-        )
+        """One page of ``source`` (from FROM to WHERE) and the number of all its rows.
+
+        Both are of one moment, whatever the writer commits meanwhile.
+        """
+        with self._db:
+            total = self._value(f"SELECT count(*) {source}", values)
+            rows = self._rows(
+                f"SELECT {columns} {source} ORDER BY {order} LIMIT ? OFFSET ?",
+                (*values, page.size, page.number * page.size),
+            )
         return Listed(tuple(rows), total)
 
 
