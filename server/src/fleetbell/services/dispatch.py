@@ -421,8 +421,8 @@ class Dispatcher:
             if outlet.wants_sweep or (outlet.due_at_ms is not None and outlet.room(self._sending) > 0):
                 self._bell.set()
         self.handed(hand_over)
-        if not any(outlet.held for outlet in self._outlets.values()):
-            self._idle.set()
+        if self._claiming is None and not any(outlet.held for outlet in self._outlets.values()):
+            self._idle.set()  # somebody waits for the end
 
     # -- claiming
 
