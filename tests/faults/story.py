@@ -69,7 +69,11 @@ class Customer:
     application: Application
     device_ids: dict[str, str] = field(default_factory=dict)
     book: DeviceBook = field(default_factory=lambda: DeviceBook({}, {}))
+    reader: LedgerReader = field(init=False)
     operations: dict[str, str] = field(default_factory=dict)  # versions by operation id
+
+    def __post_init__(self) -> None:
+        self.reader = LedgerReader(self.ledger)
 
     @property
     def ledger(self) -> Path:
@@ -180,11 +184,9 @@ class Story:
         package.write_bytes(self._chance.randbytes(100_000))
         operation_id = await asyncio.to_thread(_task, customer, package, kind, version)
         customer.operations[operation_id] = version
-        ledger = LedgerReader(customer.ledger)
-        customer.book = DeviceBook(customer.device_ids, {str(n): str(n) for n in range(1, ROUNDS_MOST)})
         seen, moved_s = -1, time.monotonic()
         while customer.book.ended[version] < self._devices:
-            customer.book.take(ledger.fresh())
+            customer.book.take(customer.reader.fresh())
             if len(customer.book.due) != seen:
                 seen, moved_s = len(customer.book.due), time.monotonic()
             assert time.monotonic() - moved_s < PATIENCE_S, f"round {number} of {customer.name} stands still"
@@ -194,7 +196,8 @@ class Story:
         """Return when all that is due was accepted, or when nothing comes any more."""
         seen, moved_s = -1, time.monotonic()
         while time.monotonic() - moved_s < PATIENCE_S:
-            verdicts = self._verdicts(sink, kills_at_s)
+            # Beside the loop: a receiver that is held up would answer too late.
+            verdicts = await asyncio.to_thread(self._verdicts, sink, kills_at_s)
             if not any(verdict.broken for verdict in verdicts):
                 await asyncio.sleep(LATE_S / 2)  # for what should not come
                 return
