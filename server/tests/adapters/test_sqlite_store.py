@@ -310,3 +310,25 @@ async def test_nobody_but_its_owner_may_read_the_database_whatever_the_folder_al
 
 def _modes(folder: Path) -> dict[str, int]:
     return {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}
+
+
+async def test_a_list_and_its_total_are_of_one_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqliteStore.open(tmp_path / "fleetbell.db")
+    await store.write(lambda tx: tx.add_device(a_device()))
+    other = apsw.Connection(str(tmp_path / "fleetbell.db"))
+    count = store.reading._value  # type: ignore[attr-defined]
+
+    def counted_just_before_a_commit(*query: object) -> object:
+        counted = count(*query)
+        other.execute("DELETE FROM device")
+        return counted
+
+    monkeypatch.setattr(store.reading, "_value", counted_just_before_a_commit)
+
+    listed = store.reading.devices(None, ALL)
+
+    assert (len(listed.rows), listed.total) == (1, 1)
+    other.close()
+    await store.close()
