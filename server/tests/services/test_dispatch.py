@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -872,6 +873,23 @@ async def test_a_paused_endpoint_gets_nothing_until_it_may_go_on(office: Office)
     assert [one.attempts for one in await office.log()] == [1, 1, 1]
 
 
+async def test_what_is_held_when_its_subscription_ends_is_not_sent_any_more(office: Office) -> None:
+    await office.subscribe()
+    await office.dispatcher.start()
+    for number in range(6):
+        await office.push("news", device_id=f"dev-{number}")
+    await office.posted(4)  # the window
+    subscription = a_subscription()
+
+    over = await office.store.write(lambda tx: tx.delete_subscriptions([subscription], at_ms=START_MS))
+    office.dispatcher.handed(over)
+    for post in list(office.posts):
+        post.answer(OK)
+
+    await office.rounds()
+    assert len(office.posts) == 4
+
+
 async def test_heads_that_were_held_when_the_pause_came_go_back_without_an_attempt(office: Office) -> None:
     await office.subscribe()
     await office.dispatcher.start()
@@ -1069,6 +1087,26 @@ async def test_what_is_sent_again_has_its_old_id_and_place_and_says_so(office: O
     assert again.headers["fleetbell-attempt"] == "1"
     [three] = [post for post in office.posts if post.body == "three"]
     assert (three.headers["fleetbell-sequence"], three.headers.get("fleetbell-skipped")) == ("3", None)
+
+
+async def test_what_is_sent_again_a_second_time_still_has_its_old_place(office: Office) -> None:
+    def replay(delivery_id: int, tx: Transaction) -> tuple[int, HandOver]:
+        return tx.replay([delivery_id], at_ms=START_MS)
+
+    office.callback.script = lambda _: OK
+    await office.subscribe()
+    await office.dispatcher.start()
+    await office.push("one", "two", "three")
+    await office.settled()
+    for delivery_id in (3, 4):  # the news, and then what was sent again
+        made, over = await office.store.write(partial(replay, delivery_id))
+        office.dispatcher.handed(over)
+        await office.settled()
+        assert made == 1
+
+    again = [post for post in office.posts if "fleetbell-replay" in post.headers]
+    assert [post.body for post in again] == ["three", "three"]
+    assert [post.headers["fleetbell-sequence"] for post in again] == ["3", "3"]
 
 
 # -- clocks

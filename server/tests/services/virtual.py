@@ -19,7 +19,7 @@ from fleetbell.adapters.sqlite.store import SqliteStore
 from fleetbell.domain.application import Trust
 from fleetbell.domain.delivery import Accepted, Answer, Schedule
 from fleetbell.ports.callback import Push, Trace
-from fleetbell.ports.store import Reading, Transaction
+from fleetbell.ports.store import Reading, Store, Transaction
 from fleetbell.services.dispatch import Dispatcher
 from fleetbell.services.outlet import Sending
 from fleetbell.testing.clock import START_MS
@@ -82,7 +82,7 @@ class LoopClock:
 class WatchedStore:
     """A store that tells the loop while a write is in its thread."""
 
-    def __init__(self, store: SqliteStore, loop: VirtualLoop) -> None:
+    def __init__(self, store: Store, loop: VirtualLoop) -> None:
         self._store = store
         self._loop = loop
 

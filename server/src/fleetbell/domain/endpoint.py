@@ -19,8 +19,8 @@ _MARKS_MOST: Final = 128  # how finely the budget of an outage is divided among 
 class Health(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How an endpoint fares. An endpoint that was never sent to is healthy.
 
-    ``marks`` are pairs, the oldest first: the newest notification at some failed probe, and how much of the
-    budget had been spent when it failed. A notification has waited since the first mark that is not older.
+    ``marks`` are pairs, the oldest first: the newest delivery at some failed probe, and how much of the
+    budget had been spent when it failed. A delivery has waited since the first mark that is not older.
     """
 
     failures: int = 0  # probes in a row that failed; 0: the breaker is closed
@@ -38,7 +38,7 @@ class Health(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def failed(
         self, *, at_ms: int, rest_ms: int, newest_id: int, horizon_ms: int, refuses: bool, reason: str
     ) -> Health:
-        """After a failed probe. ``newest_id`` is the last notification that had been made by then.
+        """After a failed probe. ``newest_id`` is the last delivery that had been made by then.
 
         >>> once = HEALTHY.failed(
         ...     at_ms=0, rest_ms=5, newest_id=7, horizon_ms=60, refuses=False, reason="down")
@@ -60,7 +60,7 @@ class Health(msgspec.Struct, frozen=True, array_like=True, gc=False):
         )
 
     def overdue(self, horizon_ms: int) -> int:
-        """Up to which notification the budget is spent: it and all before have waited through
+        """Up to which delivery the budget is spent: it and all before have waited through
         ``horizon_ms`` of planned rests. 0: none has.
 
         >>> Health(failures=9, spent_ms=100, marks=((7, 0), (9, 50))).overdue(60)

@@ -111,10 +111,12 @@ class HandOver:
 
     ``heads`` are claimed for this process and go to it in memory; ``left`` names the endpoints at which
     heads became due that nobody claimed. ``made`` counts the new deliveries by notify type.
+    ``recalled`` names the endpoints whose subscriptions ended: a sender may hold heads that were cancelled.
     """
 
     heads: list[Head] = field(default_factory=list)
     left: set[int] = field(default_factory=set)
+    recalled: set[int] = field(default_factory=set)
     made: Counter[str] = field(default_factory=Counter)
 
 
@@ -302,7 +304,7 @@ class Reading(Protocol):
         """Whether one of its subscriptions asks for the newest state only, after an outage."""
         ...
 
-    def newest_notification_id(self) -> int:
+    def newest_delivery_id(self) -> int:
         """The last one that was made; 0 before the first."""
         ...
 
@@ -529,7 +531,7 @@ class Transaction(Reading, Protocol):
         most: int,
         at_ms: int,
     ) -> Swept:
-        """Let die what waits, unclaimed, of the notifications up to ``through_id`` in the next ``most`` lanes
+        """Let die what waits, unclaimed, of the deliveries up to ``through_id`` in the next ``most`` lanes
         of an endpoint.
         """
         ...
@@ -549,8 +551,8 @@ class Transaction(Reading, Protocol):
 
     def prune(self, *, before_ms: int, after_id: int, most: int) -> Swept:
         """Of the next ``most`` deliveries, remove those that ended before then as delivered, superseded or
-        cancelled, with their attempts, and notifications of which no delivery is left. It goes on until it
-        comes to what was made later.
+        cancelled, with their attempts, and notifications of which no delivery is left. What was sent again
+        stays as long as its replay. It goes on until it comes to what was made later.
         """
         ...
 

@@ -122,6 +122,9 @@ class Dispatcher:
         self._busy |= touched
         for endpoint_id in touched:
             self._pump(self._outlets[endpoint_id], now_ms)
+        for endpoint_id in hand_over.recalled:
+            if holder := self._outlets.get(endpoint_id):
+                self._give_back(holder)
         if hand_over.left:
             for endpoint_id in hand_over.left:
                 if known := self._known(endpoint_id):
@@ -366,7 +369,7 @@ class Dispatcher:
         outlet.failed(
             answer,
             now_ms=now_ms,
-            newest_id=self._store.reading.newest_notification_id(),
+            newest_id=self._store.reading.newest_delivery_id(),
             schedule=self._schedule,
             draw=draw,
         )
@@ -379,8 +382,12 @@ class Dispatcher:
         self._give_back_untaken(outlet)
 
     def _give_back_untaken(self, outlet: Outlet) -> None:
-        """What it holds and may not send goes back to its lanes, as if it had never been claimed."""
-        if outlet.ready and not outlet.takes:
+        if not outlet.takes:
+            self._give_back(outlet)
+
+    def _give_back(self, outlet: Outlet) -> None:
+        """What it holds goes back to its lanes, as if it had never been claimed."""
+        if outlet.ready:
             now_ms = self._clock.now_ms()
             self._settler.add(*(Settlement(head, Returned(now_ms)) for head in outlet.ready))
             outlet.ready.clear()

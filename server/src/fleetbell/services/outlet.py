@@ -47,7 +47,7 @@ class Outlet:
     goods: int = 0  # successes so far
     good_at_ms: int = -1  # when the last one came
     free_at_ms: float = 0.0  # when its rate allows the next post
-    overdue: int = 0  # up to this notification the budget is spent and what waits must still be ended
+    overdue: int = 0  # up to this delivery the budget is spent and what waits must still be ended
     sweeping: bool = False
     recovered: bool = False  # it is back, and what waited for it was not looked through yet
 

@@ -1516,9 +1516,9 @@ class SubscriptionsContract:
         assert listed("app-2", ALL).total == 0
 
     async def test_a_deleted_subscription_brings_nothing_more(self, store: Store) -> None:
-        await subscribe(store, URL)
+        [endpoint_id] = await subscribe(store, URL)
 
-        assert await unsubscribe(store, STATE_CHANGE) == HandOver()
+        assert await unsubscribe(store, STATE_CHANGE) == HandOver(recalled={endpoint_id})
 
         assert store.reading.subscriptions("app-1", ALL).total == 0
         assert await push(store, "a", take=yes) == HandOver()
@@ -1861,7 +1861,7 @@ class UnsubscribeContract:
 
         over = await unsubscribe(store, STATE_CHANGE, at_ms=START_MS + 5)
 
-        assert over == HandOver([], {endpoint_id})
+        assert over == HandOver([], {endpoint_id}, {endpoint_id})
         assert store.reading.next_due_ms(endpoint_id) == START_MS + 5
         [head] = await claim(store, endpoint_id, at_ms=START_MS + 5)
         assert (head.body, head.sequence, head.attempt, head.skipped) == ("result 2", 2, 1, 1)
@@ -1877,7 +1877,7 @@ class UnsubscribeContract:
         [head] = (await push(store, "state 1", take=yes)).heads
         await push(store, "result 2", notify_type=RESULT)
 
-        assert await unsubscribe(store, STATE_CHANGE) == HandOver([], {endpoint_id})
+        assert await unsubscribe(store, STATE_CHANGE) == HandOver([], {endpoint_id}, {endpoint_id})
 
         for verdict in (DELIVERED, REFUSED, Again(START_MS)):
             assert await settle(store, Settlement(head, verdict), take=yes) == HandOver()
@@ -1893,7 +1893,7 @@ class UnsubscribeContract:
         await push(store, "result 2", notify_type=RESULT)
         await push(store, "state 3")
 
-        assert await unsubscribe(store, RESULT) == HandOver()
+        assert await unsubscribe(store, RESULT) == HandOver(recalled={endpoint_id})
 
         assert await claim(store, endpoint_id) == []
         assert store.reading.deliveries_waiting() == 2
@@ -1917,7 +1917,7 @@ class UnsubscribeContract:
         [endpoint_id] = await subscribe(store, URL)
         [former] = (await push(store, "1", "2", take=yes)).heads
 
-        assert await unsubscribe(store, STATE_CHANGE) == HandOver()
+        assert await unsubscribe(store, STATE_CHANGE) == HandOver(recalled={endpoint_id})
         assert store.reading.next_due_ms(endpoint_id) is None
         assert store.reading.deliveries_waiting() == 0
         await subscribe(store, URL)
@@ -1937,7 +1937,7 @@ class UnsubscribeContract:
 
         over = await store.write(lambda tx: tx.delete_subscriptions(gone, at_ms=START_MS))
 
-        assert over == HandOver()
+        assert over == HandOver(recalled={first})
         assert store.reading.subscriptions("app-1", ALL).rows == (a_subscription(url=OTHER_URL),)
         assert await claim(store, first) == []
         assert bodies(await claim(store, second)) == ["state 1"]
@@ -2170,7 +2170,7 @@ class DeliveryLogContract:
         [endpoint_id] = await subscribe(store, URL)
         for device_id in ("dev-1", "dev-2", "dev-3"):
             await push(store, "old", "older", device_id=device_id)
-        through_id = store.reading.newest_notification_id()
+        through_id = store.reading.newest_delivery_id()
         await push(store, "young")
         [claimed] = await claim(store, endpoint_id, most=1)
 
@@ -2193,6 +2193,38 @@ class DeliveryLogContract:
         assert claimed.body == "old"
         assert store.reading.waiting_at(endpoint_id) == 3
         assert {one.ended_at_ms for one in await log(store, standing=Standing.DEAD)} == {START_MS + 5}
+
+    async def test_what_is_sent_again_is_as_young_as_its_delivery(self, store: Store) -> None:
+        [endpoint_id] = await subscribe(store, URL)
+        await push(store, "old")
+        [head] = await claim(store, endpoint_id)
+        await settle(store, Settlement(head, REFUSED, TRIED))
+        through_id = store.reading.newest_delivery_id()
+        await store.write(lambda tx: tx.replay([head.delivery_id], at_ms=START_MS))
+
+        swept = await store.write(
+            lambda tx: tx.expire(
+                endpoint_id,
+                through_id=through_id,
+                reason=DeadReason.UNREACHABLE,
+                after_lane=0,
+                most=9,
+                at_ms=START_MS,
+            )
+        )
+
+        assert (swept.count, store.reading.waiting_at(endpoint_id)) == (0, 1)
+
+    async def test_what_is_named_twice_is_sent_again_once(self, store: Store) -> None:
+        [endpoint_id] = await subscribe(store, URL)
+        await push(store, "news")
+        [head] = await claim(store, endpoint_id)
+        await settle(store, Settlement(head, DELIVERED, TRIED))
+        ids = [head.delivery_id, head.delivery_id]
+
+        count, _ = await store.write(lambda tx: tx.replay(ids, at_ms=START_MS))
+
+        assert (count, store.reading.waiting_at(endpoint_id)) == (1, 1)
 
     async def test_newer_states_supersede_older_ones_of_the_same_sub_task_only_where_asked_for(
         self, store: Store

@@ -588,7 +588,7 @@ class LanesModel(_TwoStores):
         def part(tx: Transaction, endpoint_id: int, after: int) -> Swept:
             if coalesce:
                 return tx.coalesce(endpoint_id, after_lane=after, most=most, at_ms=at_ms)
-            through = tx.newest_notification_id() - old
+            through = tx.newest_delivery_id() - old
             reason = DeadReason.UNREACHABLE
             return tx.expire(
                 endpoint_id, through_id=through, reason=reason, after_lane=after, most=most, at_ms=at_ms

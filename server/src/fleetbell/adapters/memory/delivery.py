@@ -29,8 +29,8 @@ class Deliveries(Subscriptions):
     def next_due_ms(self, endpoint_id: int) -> int | None:
         return min((lane.due_at_ms for lane in self._free_lanes(endpoint_id)), default=None)
 
-    def newest_notification_id(self) -> int:
-        return self._rows.latest.get("notification", 0)
+    def newest_delivery_id(self) -> int:
+        return self._rows.latest.get("delivery", 0)
 
     def add_notifications(self, notifications: Sequence[Notification], *, take: Take, at_ms: int) -> HandOver:
         over = HandOver()
@@ -122,7 +122,7 @@ class Deliveries(Subscriptions):
         """One more delivery at the end of a lane, perhaps as its head."""
         delivery_id = self._rows.next_number("delivery")
         notification = self._rows.notifications[notification_id]
-        place = 0 if original is None else original.sequence
+        place = 0 if original is None else self._first(original).sequence
         longer = lane.with_next(delivery_id, notification_id, notification, original=place)
         self._rows.deliveries[delivery_id] = Delivery(
             delivery_id=delivery_id,
@@ -146,6 +146,12 @@ class Deliveries(Subscriptions):
             self._keep(longer)
         else:
             self._offer(longer.with_new_head(due_at_ms=at_ms), over, take)
+
+    def _first(self, delivery: Delivery) -> Delivery:
+        """What was sent again, and perhaps again, down to this one."""
+        while delivery.replay_of is not None:
+            delivery = self._rows.deliveries[delivery.replay_of]
+        return delivery
 
     def _free_lanes(self, endpoint_id: int) -> list[Lane]:
         return [lane for lane in self._lanes_at(endpoint_id) if lane.free()]

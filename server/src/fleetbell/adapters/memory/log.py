@@ -35,7 +35,8 @@ class Log(Sweeps):
         del look_at_most
         newest_first = sorted(self._rows.deliveries, reverse=True)
         below = [number for number in newest_first if before_id is None or number < before_id]
-        found = [one for number in below if _fits(one := self._found(number), wanted, self._sent_again())]
+        sent_again = self._sent_again()
+        found = [one for number in below if _fits(one := self._found(number), wanted, sent_again)]
         rows = tuple(found[:most])
         return Found(rows, rows[-1].delivery_id if len(rows) == most else None)
 

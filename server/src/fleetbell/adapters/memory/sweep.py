@@ -23,7 +23,7 @@ class Sweeps(Deliveries):
             endpoint_id = self._endpoint_of(subscription)
             if self._rows.subscriptions.delete([subscription.subscription_id]) and endpoint_id is not None:
                 gone[endpoint_id].add(subscription.notify_type)
-        over = HandOver()
+        over = HandOver(recalled=set(gone))
         for endpoint_id, notify_types in gone.items():
             for lane in self._lanes_at(endpoint_id):
                 ended = [one for one in lane.waiting if one.notification.notify_type in notify_types]
@@ -61,7 +61,7 @@ class Sweeps(Deliveries):
         over, count = HandOver(), 0
         for lane in lanes:
             if lane.free():
-                old = [one for one in lane.waiting if one.notification_id <= through_id]
+                old = [one for one in lane.waiting if one.delivery_id <= through_id]
                 self._end_waiting(lane, old, DeliveryStatus.DEAD, reason, over, at_ms=at_ms)
                 count += len(old)
         return Swept(count, following, over)
@@ -84,9 +84,7 @@ class Sweeps(Deliveries):
     def prune(self, *, before_ms: int, after_id: int, most: int) -> Swept:
         ids = sorted(number for number in self._rows.deliveries if number > after_id)[:most]
         made_ms = [self._rows.deliveries[number].made_at_ms for number in ids]
-        sent_again = {
-            one.replay_of for one in self._rows.deliveries.values() if one.status < DeliveryStatus.DELIVERED
-        }
+        sent_again = {one.replay_of for one in self._rows.deliveries.values()}
         old = [
             one
             for one in map(self._rows.deliveries.__getitem__, ids)

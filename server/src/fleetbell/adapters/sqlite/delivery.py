@@ -36,8 +36,8 @@ class DeliveryReading(LaneRows):
         )
         return due_at_ms
 
-    def newest_notification_id(self) -> int:
-        newest: int = self._value("SELECT notification_id FROM platform")
+    def newest_delivery_id(self) -> int:
+        newest: int = self._value("SELECT delivery_id FROM platform")
         return newest
 
 

@@ -72,7 +72,10 @@ _HEAD = (
     "json_array(l.lane_id, l.fence, d.delivery_id, l.endpoint_id, d.notification_id, d.sequence, "
     "l.head_attempt, iif(l.replay, 0, d.sequence - l.delivered_sequence - 1), n.made_at_ms, n.body, "
     "n.notify_type, l.head_spent, l.head_tried_at_ms, "
-    "iif(l.replay, (SELECT o.sequence FROM delivery AS o WHERE o.delivery_id = d.replay_of), 0))"
+    "iif(l.replay, (WITH RECURSIVE former(sequence, replay_of) AS (SELECT o.sequence, o.replay_of "
+    "FROM delivery AS o WHERE o.delivery_id = d.replay_of UNION ALL SELECT o.sequence, o.replay_of "
+    "FROM former CROSS JOIN delivery AS o ON o.delivery_id = former.replay_of) "
+    "SELECT sequence FROM former WHERE replay_of IS NULL), 0))"
 )
 
 lanes_in = msgspec.json.Decoder(list[Lane])

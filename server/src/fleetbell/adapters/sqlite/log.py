@@ -158,7 +158,7 @@ class LogWriting(LogReading):
             " FROM json_each(?1) AS j CROSS JOIN delivery AS d ON d.delivery_id = j.value "
             "CROSS JOIN lane AS l ON l.lane_id = d.lane_id WHERE d.status > 1 "
             "AND EXISTS (SELECT 1 FROM subscription AS s WHERE s.endpoint_id = l.endpoint_id)",
-            sorted(delivery_ids),
+            sorted(set(delivery_ids)),
         )
         if not originals:
             return 0, hand_over

@@ -37,7 +37,7 @@ class SweepWriting(LaneRows):
             )
             if endpoint_id is not None:
                 gone[endpoint_id].append(subscription.notify_type)
-        hand_over = HandOver()
+        hand_over = HandOver(recalled=set(gone))
         for endpoint_id, notify_types in gone.items():
             waiting = self._rows(
                 f"{_WAITING} FROM lane AS l CROSS JOIN delivery AS d "
@@ -77,7 +77,7 @@ class SweepWriting(LaneRows):
         waiting = self._rows(
             f"{_WAITING} FROM json_each(?1) AS j CROSS JOIN lane AS l ON l.lane_id = j.value "
             "CROSS JOIN delivery AS d ON d.lane_id = l.lane_id AND d.sequence > l.delivered_sequence "
-            "AND d.status < 2 WHERE l.due_at_ms IS NOT NULL AND d.notification_id <= ?2",
+            "AND d.status < 2 WHERE l.due_at_ms IS NOT NULL AND d.delivery_id <= ?2",
             (as_json(lanes), through_id),
         )
         hand_over = HandOver()
@@ -147,7 +147,7 @@ class SweepWriting(LaneRows):
             "SELECT delivery_id, notification_id FROM json_each(?1) AS j CROSS JOIN delivery AS d "
             "ON d.delivery_id = j.value LEFT JOIN lane AS l ON l.lane_id = d.lane_id "
             "WHERE d.ended_at_ms < ?2 AND (d.status IN (?3, ?4) OR d.reason = ?5 OR l.lane_id IS NULL) "
-            "AND NOT EXISTS (SELECT 1 FROM delivery AS r WHERE r.replay_of = d.delivery_id AND r.status < 2)",
+            "AND NOT EXISTS (SELECT 1 FROM delivery AS r WHERE r.replay_of = d.delivery_id)",
             (
                 as_json([delivery_id for delivery_id, _ in ids]),
                 before_ms,
