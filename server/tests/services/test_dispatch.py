@@ -846,7 +846,6 @@ async def test_an_endpoint_that_is_gone_loses_its_subscriptions_and_says_why(off
     assert len(office.posts) == 2
 
     await office.store.write(lambda tx: tx.add_subscription(a_subscription()))
-    office.dispatcher.endpoint_changed(1)
     await office.push("wanted again")
     assert (await office.posted(3)).body == "wanted again"
 

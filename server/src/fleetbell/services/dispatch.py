@@ -129,6 +129,8 @@ class Dispatcher:
             for endpoint_id in hand_over.left:
                 if known := self._known(endpoint_id):
                     known.due_at_ms = 0
+                    if known.endpoint.gone_at_ms is not None:  # somebody has subscribed again
+                        self.endpoint_changed(endpoint_id)
             self._bell.set()
 
     def endpoint_changed(self, endpoint_id: int) -> None:
