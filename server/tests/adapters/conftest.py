@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("fleetbell.testing.store_contract", "fleetbell.testing.store_model")
+pytest.register_assert_rewrite("fleetbell.testing.contract", "fleetbell.testing.store_model")

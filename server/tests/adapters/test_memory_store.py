@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fleetbell.adapters.memory.store import MemoryStore
-from fleetbell.testing.store_contract import StoreContract
+from fleetbell.testing.contract import StoreContract
 
 
 class TestMemoryStore(StoreContract):

@@ -18,6 +18,8 @@ from fleetbell.domain.subtask import Reached, UpgradeState
 from fleetbell.errors import Busy, StorageFull
 from fleetbell.ports.store import AttemptEnd, HandOver, Note, Transaction
 from fleetbell.testing.clock import START_MS
+from fleetbell.testing.contract import StoreContract
+from fleetbell.testing.contract.given import ALL, no, yes
 from fleetbell.testing.makers import (
     URL,
     a_ca,
@@ -30,7 +32,6 @@ from fleetbell.testing.makers import (
     an_application,
     shares_of,
 )
-from fleetbell.testing.store_contract import ALL, StoreContract, no, yes
 from fleetbell.testing.store_model import agree_with_memory
 
 
