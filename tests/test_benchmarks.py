@@ -1,5 +1,7 @@
 """The benchmarks keep running: each part once, small. What they measure is never a test."""
 
+import os
+
 import pytest
 from _pytest.monkeypatch import MonkeyPatch
 
@@ -92,7 +94,9 @@ def test_every_poll_of_a_measured_run_is_answered():
 def test_the_others_finish_too(other):
     try:
         beside.check()
-    except servers.ServerMissing as missing:  # only a machine that compares has them
+    except servers.ServerMissing as missing:
+        if os.environ.get("CI"):
+            raise  # there they are installed
         pytest.skip(str(missing))
     with sink.running() as target:
         assert beside.run(other, target, count=50) > 0

@@ -67,7 +67,7 @@ def check() -> None:
     servers.postgres_folder()
     servers.redis_program()
     if not PYTHON.is_file():
-        raise ServerMissing("the packages to compare with are not installed; run: scripts/bench others")
+        raise ServerMissing("the packages to compare with are not installed; run: scripts/setup-others")
 
 
 def run(other: Other, target: sink.Sink, *, count: int) -> float:
