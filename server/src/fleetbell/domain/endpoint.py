@@ -8,7 +8,7 @@ message pays for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -93,7 +93,3 @@ class Endpoint:
     def breaker(self) -> str:
         """``closed`` or ``open``: half-open is the moment of a probe, which only its sender knows."""
         return "open" if self.health.failing else "closed"
-
-    def recovered(self) -> Endpoint:
-        """After a success."""
-        return self if self.health == HEALTHY else replace(self, health=HEALTHY)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from fleetbell.adapters.sqlite.lane import LANE, Lane, LaneRows, lanes_in
+from fleetbell.adapters.sqlite.lane import Lane, LaneRows
 from fleetbell.adapters.sqlite.rows import as_json
 from fleetbell.domain.delivery import (
     Again,
@@ -54,7 +54,13 @@ class DeliveryWriting(DeliveryReading):
         ]
         if not wanted:
             return hand_over
-        found, fresh = self._lanes_of(wanted)
+        found, fresh = self._lanes_at(
+            {
+                (endpoint_id, notification.device_id): None
+                for notification, endpoints_of in wanted
+                for endpoint_id in endpoints_of
+            }
+        )
         lanes = {(lane.endpoint_id, lane.device_id): lane for lane in (*found, *fresh)}
         notification_id, delivery_id, lane_id = self._reserve(
             len(wanted), sum(len(endpoints_of) for _, endpoints_of in wanted), len(fresh)
@@ -101,25 +107,6 @@ class DeliveryWriting(DeliveryReading):
         for application_id, notify_type, endpoint_id in rows:
             found.setdefault((application_id, notify_type), []).append(endpoint_id)
         return found
-
-    def _lanes_of(self, wanted: Sequence[tuple[Notification, list[int]]]) -> tuple[list[Lane], list[Lane]]:
-        """The lanes that are touched: those that are there, and those that are new, still without a
-        number.
-        """
-        keys = {
-            (endpoint_id, notification.device_id): None
-            for notification, endpoints_of in wanted
-            for endpoint_id in endpoints_of
-        }
-        found = self._many(
-            lanes_in,
-            f"SELECT json_group_array({LANE}) FROM jsonb_each(?1) AS j CROSS JOIN lane "
-            "ON endpoint_id = j.value->>0 AND device_id = j.value->>1 AND replay = 0",
-            list(keys),
-        )
-        for lane in found:
-            del keys[lane.endpoint_id, lane.device_id]
-        return found, [Lane(0, endpoint_id, device_id) for endpoint_id, device_id in keys]
 
     def _insert_notifications(self, kept: Sequence[tuple[int, Notification]]) -> None:
         rows = [

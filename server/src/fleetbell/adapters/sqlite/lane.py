@@ -63,7 +63,7 @@ class Lane(msgspec.Struct, array_like=True, gc=False):
         self.due_at_ms = None
 
 
-LANE = (
+_LANE = (
     "json_array(lane_id, endpoint_id, device_id, last_sequence, fence, delivered_sequence, "
     "head_id, head_attempt, due_at_ms, head_spent, head_tried_at_ms, replay)"
 )
@@ -78,7 +78,7 @@ _HEAD = (
     "SELECT sequence FROM former WHERE replay_of IS NULL), 0))"
 )
 
-lanes_in = msgspec.json.Decoder(list[Lane])
+_lanes_in = msgspec.json.Decoder(list[Lane])
 _heads_in = msgspec.json.Decoder(list[Head])
 _following_in = msgspec.json.Decoder(list[tuple[int, int | None]])
 
@@ -88,11 +88,26 @@ class LaneRows(Reader):
 
     def _lanes_by_id(self, lane_ids: Sequence[int]) -> dict[int, Lane]:
         found = self._many(
-            lanes_in,
-            f"SELECT json_group_array({LANE}) FROM json_each(?1) AS j CROSS JOIN lane ON lane_id = j.value",
+            _lanes_in,
+            f"SELECT json_group_array({_LANE}) FROM json_each(?1) AS j CROSS JOIN lane ON lane_id = j.value",
             sorted(set(lane_ids)),
         )
         return {lane.lane_id: lane for lane in found}
+
+    def _lanes_at(
+        self, keys: Mapping[tuple[int, str], None], *, replay: int = 0
+    ) -> tuple[list[Lane], list[Lane]]:
+        """The lanes of these endpoints and devices, in the order of the keys: those that are there, and those
+        that are new, still without a number.
+        """
+        found = self._many(
+            _lanes_in,
+            f"SELECT json_group_array({_LANE}) FROM jsonb_each(?1) AS j CROSS JOIN lane "
+            f"ON endpoint_id = j.value->>0 AND device_id = j.value->>1 AND replay = {replay:d}",
+            list(keys),
+        )
+        there = {(lane.endpoint_id, lane.device_id) for lane in found}
+        return found, [Lane(0, *key, replay=replay) for key in keys if key not in there]
 
     def _save_lanes(self, lanes: Sequence[Lane]) -> None:
         if lanes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from fleetbell.adapters.sqlite.lane import LANE, Lane, LaneRows, lanes_in
+from fleetbell.adapters.sqlite.lane import LaneRows
 from fleetbell.adapters.sqlite.rows import Value, as_json, where
 from fleetbell.domain.delivery import DeadReason, Delivery, DeliveryStatus, Standing, Tried
 from fleetbell.ports.store import DeliveryFilter, Found, HandOver
@@ -162,7 +162,9 @@ class LogWriting(LogReading):
         )
         if not originals:
             return 0, hand_over
-        found, fresh = self._replay_lanes({(endpoint, device) for _, _, endpoint, device in originals})
+        found, fresh = self._lanes_at(
+            {(endpoint, device): None for _, _, endpoint, device in originals}, replay=1
+        )
         _, delivery_id, lane_id = self._reserve(0, len(originals), len(fresh))
         for number, lane in enumerate(fresh, lane_id):
             lane.lane_id = number
@@ -188,16 +190,3 @@ class LogWriting(LogReading):
         self._save_lanes(found)
         self._count_waiting(Counter(endpoint_id for _, _, endpoint_id, _ in originals))
         return len(originals), hand_over
-
-    def _replay_lanes(self, keys: set[tuple[int, str]]) -> tuple[list[Lane], list[Lane]]:
-        """Those that are there, and those that are new, still without a number."""
-        found = self._many(
-            lanes_in,
-            f"SELECT json_group_array({LANE}) FROM jsonb_each(?1) AS j CROSS JOIN lane "
-            "ON endpoint_id = j.value->>0 AND device_id = j.value->>1 AND replay = 1",
-            sorted(keys),
-        )
-        missing = keys - {(lane.endpoint_id, lane.device_id) for lane in found}
-        return found, [
-            Lane(0, endpoint_id, device_id, replay=1) for endpoint_id, device_id in sorted(missing)
-        ]

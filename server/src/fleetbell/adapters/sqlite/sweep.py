@@ -24,6 +24,10 @@ _DELIVERED, _DEAD, _SUPERSEDED = (
 # Lane, delivery, whether it is the head, its attempts.
 _WAITING = "SELECT l.lane_id, d.delivery_id, d.status = 1, iif(d.status = 1, l.head_attempt, 0)"
 
+_STILL_IN_IT = (
+    "CROSS JOIN delivery AS d ON d.lane_id = l.lane_id AND d.sequence > l.delivered_sequence AND d.status < 2"
+)
+
 
 class SweepWriting(LaneRows):
     """See :class:`fleetbell.ports.store.Transaction`."""
@@ -40,8 +44,7 @@ class SweepWriting(LaneRows):
         hand_over = HandOver(recalled=set(gone))
         for endpoint_id, notify_types in gone.items():
             waiting = self._rows(
-                f"{_WAITING} FROM lane AS l CROSS JOIN delivery AS d "
-                "ON d.lane_id = l.lane_id AND d.sequence > l.delivered_sequence AND d.status < 2 "
+                f"{_WAITING} FROM lane AS l {_STILL_IN_IT} "
                 "CROSS JOIN notification AS n ON n.notification_id = d.notification_id "
                 "WHERE l.endpoint_id = ?1 AND l.head_id IS NOT NULL "
                 "AND n.notify_type IN (SELECT value FROM json_each(?2))",
@@ -55,9 +58,7 @@ class SweepWriting(LaneRows):
         self._rows("DELETE FROM subscription WHERE endpoint_id = ?", (endpoint_id,))
         self._rows("UPDATE endpoint SET gone_at_ms = ?2 WHERE endpoint_id = ?1", (endpoint_id, at_ms))
         waiting = self._rows(
-            f"{_WAITING} FROM lane AS l CROSS JOIN delivery AS d "
-            "ON d.lane_id = l.lane_id AND d.sequence > l.delivered_sequence AND d.status < 2 "
-            "WHERE l.endpoint_id = ?1 AND l.head_id IS NOT NULL",
+            f"{_WAITING} FROM lane AS l {_STILL_IN_IT} WHERE l.endpoint_id = ?1 AND l.head_id IS NOT NULL",
             (endpoint_id,),
         )
         self._end_waiting(waiting, _DEAD, DeadReason.ENDPOINT_GONE, at_ms=at_ms, hand_over=hand_over)
@@ -76,8 +77,8 @@ class SweepWriting(LaneRows):
         lanes, following = self._lanes_after(endpoint_id, after_lane, most)
         waiting = self._rows(
             f"{_WAITING} FROM json_each(?1) AS j CROSS JOIN lane AS l ON l.lane_id = j.value "
-            "CROSS JOIN delivery AS d ON d.lane_id = l.lane_id AND d.sequence > l.delivered_sequence "
-            "AND d.status < 2 WHERE l.due_at_ms IS NOT NULL AND d.delivery_id <= ?2",
+            f"{_STILL_IN_IT} "
+            "WHERE l.due_at_ms IS NOT NULL AND d.delivery_id <= ?2",
             (as_json(lanes), through_id),
         )
         hand_over = HandOver()
@@ -88,8 +89,8 @@ class SweepWriting(LaneRows):
         lanes, following = self._lanes_after(endpoint_id, after_lane, most)
         older = self._rows(
             f"{_WAITING} FROM json_each(?1) AS j CROSS JOIN lane AS l ON l.lane_id = j.value "
-            "CROSS JOIN delivery AS d ON d.lane_id = l.lane_id AND d.sequence > l.delivered_sequence "
-            "AND d.status < 2 CROSS JOIN notification AS n ON n.notification_id = d.notification_id "
+            f"{_STILL_IN_IT} "
+            "CROSS JOIN notification AS n ON n.notification_id = d.notification_id "
             "WHERE l.due_at_ms IS NOT NULL AND l.replay = 0 "
             "AND n.notify_type IN (SELECT value FROM json_each(?2)) "
             "AND EXISTS (SELECT 1 FROM subscription AS s WHERE s.endpoint_id = l.endpoint_id "
