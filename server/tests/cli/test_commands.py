@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +16,9 @@ from typing import Any, cast
 import httpx2
 import pytest
 import trustme
+from rich.console import Console
 
+from fleetbell.cli import packages
 from fleetbell.cli.commands import reference, run
 from fleetbell.cli.demo.application import Application
 from fleetbell.cli.demo.books import SOFTWARE
@@ -185,6 +188,41 @@ def test_the_demo_makes_no_second_task_when_the_answer_to_the_first_was_lost(
     assert [task["operation_id"] for task in shell.json("task list")] == made
 
 
+def a_software_zip(folder: Path) -> Path:
+    """A package that says its version by itself."""
+    path = folder / "app.zip"
+    words = {"specVersion": "1.0", "packageType": "softwarePackage", "fileName": "app.bin"}
+    words |= {"version": "V1.1.10", "manufacturerName": "Acme", "deviceType": "WaterMeter", "model": "WM10"}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("DM/linux/UpgradeDesc.json", json.dumps(words))
+        archive.writestr("app.bin", b"payload")
+    return path
+
+
+def test_a_software_zip_says_its_version_by_itself(shell: Shell, tmp_path: Path) -> None:
+    shell("app create", "Meters")
+    path = str(a_software_zip(tmp_path))
+
+    package = shell.json("package upload", path)
+
+    assert (package["version"], package["model"]) == ("V1.1.10", "WM10")
+    assert "in DM/linux/UpgradeDesc.json; leave it out" in shell("package upload --version 2", path, code=1)
+
+
+def test_an_upload_shows_on_a_terminal_how_far_it_is(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell("app create", "Meters")
+    (tmp_path / "app.bin").write_bytes(b"x" * 1_000_000)
+    drawn = io.StringIO()
+    screen = Console(file=drawn, force_terminal=True, width=80)
+    monkeypatch.setattr(packages, "err", lambda: screen)
+
+    shell("package upload --version 2.0", str(tmp_path / "app.bin"))
+
+    assert "1.0/1.0 MB" in drawn.getvalue()
+
+
 def test_a_task_is_stopped(shell: Shell, tmp_path: Path) -> None:
     operation = _a_task(shell, tmp_path)
 
@@ -345,8 +383,8 @@ def test_an_endpoint_that_is_not_there_is_said_so(shell: Shell) -> None:
         ("app create", "app create needs NAME; see fleetbell app create --help"),
         ("app create Water meters", "has no use for 'meters'; words that belong together need quotes"),
         ("app rotate-secret app-1 wrong", 'Choose from: "login", "signing", "gateway"'),
-        ("package upload a.bin", "package upload needs --version"),
-        ("package upload a.bin --versio 1", "did you mean --version instead of --versio?"),
+        ("package upload", "package upload needs FILE"),
+        ("package upload a.bin --versio 1", "Unknown option: --versio. Did you mean --version?"),
         (
             "device list --application app-1",
             "Unknown option: --application; see fleetbell device list --help",
@@ -393,10 +431,13 @@ def test_what_a_newcomer_gets_wrong_is_answered_with_what_would_be_right(
     (tmp_path / "binary.pem").write_bytes(b"\xff")
     (tmp_path / "none.pem").write_text("no certificate")
     (tmp_path / "empty").mkdir()
+    a_zip = a_software_zip(tmp_path)
 
     for line, said in (
         (f"package upload {tmp_path} --version 1", "is a folder; a package is one file"),
         (f"package upload {tmp_path}/none.pem/a.bin --version 1", "a.bin cannot be read: Not a directory"),
+        (f"package upload {tmp_path}/none.pem", "needs --version, what devices run after it"),
+        (f"package upload {a_zip} --kind firmware", "needs --version, what devices run after it"),
         (f"app ca add {application_id} {tmp_path}/no.pem", "no.pem cannot be read: No such file"),
         (f"app ca add {application_id} {tmp_path}/binary.pem", "begins with -----BEGIN CERTIFICATE-----"),
         (f"simulate --url localhost:8080 --ca {tmp_path}/no.pem", "such as https://fleet.example.com:8943"),

@@ -91,8 +91,7 @@ def _misuse(error: CycloptsError) -> str:
             needed = argument.name
             if argument.field_info.is_positional:
                 needed = needed.lstrip("-").upper()
-            _, meant, hint = str(error).partition(" Did you mean ")
-            said = f"{command} needs {needed}" + (f"; did you mean {hint.rstrip('?')}?" if meant else "")
+            said = f"{command} needs {needed}"
         case UnusedCliTokensError(unused_tokens=list(unused)):
             words = " ".join(map(repr, unused))
             said = f"{command} has no use for {words}; words that belong together need quotes"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -24,6 +24,7 @@ from fleetbell.operator.views import ApplicationView, Items, Problem
 T = TypeVar("T")
 
 Query = Mapping[str, str | int]
+Advance = Callable[[int], None]  # told how many bytes more have gone
 
 ROOT: Final = "http://operator/api/v1"
 TIMEOUT_S: Final = 60.0
@@ -55,9 +56,9 @@ class Operator:
             await self._sent("PUT", path, content=msgspec.json.encode(body)), type=kind
         )
 
-    async def upload(self, path: str, kind: type[T], file: Path, query: Query) -> T:
+    async def upload(self, path: str, kind: type[T], file: Path, query: Query, advance: Advance) -> T:
         """What came of a file, which is never held in memory."""
-        content = _chunks(file)
+        content = _chunks(file, advance)
         return msgspec.json.decode(await self._sent("POST", path, content=content, query=query), type=kind)
 
     async def delete(self, path: str) -> None:
@@ -161,7 +162,8 @@ def _answers(path: Path) -> bool:
         return True
 
 
-async def _chunks(file: Path) -> AsyncIterator[bytes]:
+async def _chunks(file: Path, advance: Advance) -> AsyncIterator[bytes]:
     with file.open("rb") as opened:
         while chunk := opened.read(CHUNK_BYTES):
             yield chunk
+            advance(len(chunk))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from zipfile import is_zipfile
 
 from cyclopts import App
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fleetbell.cli.door import Query, operator
+from fleetbell.cli.door import Advance, Query, operator
 from fleetbell.cli.place import HERE, PLAIN, Place
-from fleetbell.cli.terminal import Failed, ago, print_json, print_table, say, size
+from fleetbell.cli.terminal import Failed, ago, err, print_json, print_table, say, size
 from fleetbell.operator.views import Items, Kind, PackageView
 
 app = App(name="package", help="Software and firmware packages.", default_parameter=PLAIN)
@@ -18,7 +22,7 @@ app = App(name="package", help="Software and firmware packages.", default_parame
 async def upload(
     file: Path,
     *,
-    version: str,
+    version: str = "",
     kind: Kind = "software",
     app: str | None = None,
     name: str = "",
@@ -29,14 +33,14 @@ async def upload(
     json: bool = False,
     place: Place = HERE,
 ) -> None:
-    """Upload a package, and print its id.
+    """Upload a package, and print its id. A terminal shows how far it is.
 
     Parameters
     ----------
     file: Path
         The package, any file; devices get it under its name.
     version: str
-        What a device runs after it.
+        What a device runs after it; not needed for a software zip whose UpgradeDesc.json says it.
     kind: Kind
         software or firmware.
     app: str
@@ -54,7 +58,7 @@ async def upload(
     json: bool
         One JSON object instead of a line.
     """
-    _check(file)
+    _check(file, version, kind)
     query: Query = {
         "kind": kind,
         "version": version,
@@ -68,7 +72,8 @@ async def upload(
     async with operator(place.settings().settings) as door:
         application_id = await door.application_id(app)
         path = f"/applications/{application_id}/packages"
-        made = await door.upload(path, PackageView, file, query)
+        with _progress(file, shown=not json) as advance:
+            made = await door.upload(path, PackageView, file, query, advance)
     if json:
         print_json(made)
     else:
@@ -121,7 +126,23 @@ async def delete(package: str, *, place: Place = HERE) -> None:
         await door.delete(f"/packages/{package}")
 
 
-def _check(file: Path) -> None:
+@contextmanager
+def _progress(file: Path, *, shown: bool) -> Iterator[Advance]:
+    """How much of the file has gone, on a terminal; what was drawn is gone at the end."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    hidden = not (shown and err().is_terminal)
+    with Progress(*columns, console=err(), transient=True, disable=hidden) as progress:
+        bar = progress.add_task(file.name, total=file.stat().st_size)
+        yield lambda sent: progress.advance(bar, sent)
+
+
+def _check(file: Path, version: str, kind: Kind) -> None:
+    """Refuse now what the platform would refuse once it had all of it."""
     try:
         with file.open("rb"):
             pass
@@ -131,6 +152,10 @@ def _check(file: Path) -> None:
         raise Failed(f"there is no file {file}") from error
     except OSError as error:
         raise Failed(f"{file} cannot be read: {error.strerror}") from error
+    if not version and (kind == "firmware" or not is_zipfile(file)):
+        raise Failed(
+            "package upload needs --version, what devices run after it; only a software zip says it by itself"
+        )
 
 
 def _of(application_id: str | None) -> Query:

@@ -17,11 +17,13 @@ KINDS = {kind.name.lower(): kind for kind in UpgradeKind}
 
 
 class PackageToUpload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a package is; its bytes are the body."""
+    """What a package is; its bytes are the body. A software zip with an UpgradeDesc.json says its version
+    and product by itself; what is said here as well must agree.
+    """
 
     kind: Kind
-    version: str
     file_name: str
+    version: str = ""
     name: str = ""
     manufacturer_name: str = ""
     device_type: str = ""
