@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 import pytest
 
+from fleetbell.adapters.memory.device import Devices
 from fleetbell.adapters.memory.store import MemoryStore
 from fleetbell.domain.delivery import DELIVERED, Settlement
 from fleetbell.domain.subtask import (
@@ -125,6 +126,11 @@ class Desk:
     async def begin_one(self) -> Attempt:
         [attempt] = await self.begin("dev-1")
         return attempt
+
+    async def wants_devices(self) -> None:
+        """The application wants to hear of its devices as well."""
+        await self.store.write(lambda tx: tx.add_subscription(a_subscription("deviceInfoChanged")))
+        self.store.writes = 0
 
     async def tell_all(self, action_id: int, *reports: Report) -> list[Recorded]:
         return [await self.progress.record(action_id, report) for report in reports]
@@ -357,6 +363,47 @@ async def test_a_setting_sends_the_upgrade_time_as_a_number() -> None:
     await desk.progress.record(attempt.action_id, succeeded())
 
     assert (await desk.texts())[-1].count('"upgradeTime":3,') == 1
+
+
+@pytest.mark.parametrize("kind", [UpgradeKind.SOFTWARE, UpgradeKind.FIRMWARE])
+async def test_the_version_that_a_success_brings_is_told_to_who_wants_to_hear_of_devices(
+    desk: Desk, kind: UpgradeKind
+) -> None:
+    [attempt] = await desk.begin("dev-1", kind=kind)
+    await desk.wants_devices()
+
+    await desk.tell_all(attempt.action_id, succeeded(), succeeded())
+
+    *_, result, changed = await desk.bodies()
+    assert (result["curVersion"], changed["notifyType"]) == ("2.0", "deviceInfoChanged")
+    info = cast(dict[str, object], changed["deviceInfo"])
+    now = desk.store.reading.device("dev-1")
+    assert now is not None
+    assert (info["swVersion"], info["fwVersion"]) == (now.sw_version or None, now.fw_version or None)
+    assert now.version(kind) == "2.0"
+
+
+async def test_a_failure_tells_of_the_device_only_when_it_proves_another_version(desk: Desk) -> None:
+    first, second, third = await desk.begin("dev-1", "dev-2", "dev-3")
+    await desk.wants_devices()
+
+    await desk.told_together(
+        (first.action_id, failed_on_device("4", "low battery")),
+        (second.action_id, failed_on_device("4", "low battery", "1.0")),
+        (third.action_id, failed_on_device("4", "low battery", "1.5")),
+    )
+
+    changed = [body["deviceId"] for body in await desk.bodies() if body["notifyType"] == "deviceInfoChanged"]
+    assert changed == ["dev-3"]
+
+
+async def test_nobody_looks_at_devices_of_which_nobody_wants_to_hear(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = await desk.begin_one()
+    monkeypatch.setattr(Devices, "device", None)
+
+    assert await desk.tell_all(attempt.action_id, succeeded()) == [Recorded.MOVED]
 
 
 async def test_a_firmware_attempt_tells_steps(desk: Desk) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -86,6 +86,12 @@ class Device:
     def version(self, kind: UpgradeKind) -> str:
         """What it is known to run, or "" when nothing is known."""
         return self.sw_version if kind is UpgradeKind.SOFTWARE else self.fw_version
+
+    def running(self, kind: UpgradeKind, version: str) -> Device:
+        """The device once it is known to run this."""
+        if kind is UpgradeKind.SOFTWARE:
+            return replace(self, sw_version=version)
+        return replace(self, fw_version=version)
 
 
 VERSION_KEYS: Mapping[UpgradeKind, str] = {

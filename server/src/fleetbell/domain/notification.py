@@ -140,10 +140,8 @@ def _result(
     wants a number: one page of the documents says String, another long, none gives a unit.
     """
     success = ended.status is SubTaskStatus.SUCCESS
-    if success:
-        current = attempt.target_version
-    else:
-        current = attempt.device_version if ended.version is None else ended.version
+    after = attempt.version_after(ended)
+    current = attempt.device_version if after is None else after
     seconds = ((attempt.ended_at_ms or 0) - (attempt.started_at_ms or 0)) // 1000
     taken = seconds if upgrade_time_as_number else str(seconds)
     versions = (current, attempt.target_version, attempt.source_version or "")

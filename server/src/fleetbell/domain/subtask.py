@@ -230,6 +230,10 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
             at_ms if downloaded or self.status is SubTaskStatus.WAIT else self.step_at_ms,
         )
 
+    def version_after(self, ended: Ended) -> str | None:
+        """What its device runs after this end of it, as far as the end says so."""
+        return self.target_version if ended.status is SubTaskStatus.SUCCESS else ended.version
+
     def begun(self, *, at_ms: int) -> Attempt:
         """The waiting attempt once its device has taken notice of it.
 

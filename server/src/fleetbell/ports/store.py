@@ -11,7 +11,7 @@ Methods on the hot path take lists, because batches are what makes them fast.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -275,6 +275,10 @@ class Reading(Protocol):
         notify_type: str | None = None,
         callback_url: str | None = None,
     ) -> Listed[Subscription]: ...
+
+    def subscribed(self, application_ids: Collection[str], notify_type: str) -> frozenset[str]:
+        """Those of these applications that want to hear of this type."""
+        ...
 
     def endpoint(self, endpoint_id: int) -> Endpoint | None: ...
     def endpoints(self, application_id: str | None = None) -> tuple[Endpoint, ...]:

@@ -14,6 +14,8 @@ import msgspec
 import structlog
 
 from fleetbell.clock import Clock
+from fleetbell.domain.device import Device
+from fleetbell.domain.device_news import DeviceNews, device_notification
 from fleetbell.domain.notification import Notification, notification
 from fleetbell.domain.subtask import (
     Attempt,
@@ -100,6 +102,7 @@ class Story:
         """Keep what moved, and put its messages into the outbox."""
         if not self._moved:
             return HandOver()
+        new_versions = self._new_versions(tx) if self._ends else []
         tx.save_attempts([self._attempts[action_id] for action_id in sorted(self._moved)], self._ends)
         begun = [self._attempts[action_id] for action_id in sorted(self._begun)]
         looks = [
@@ -109,7 +112,25 @@ class Story:
         ]
         if looks:
             tx.look_again(looks)
-        return tx.add_notifications(self._notifications, take=take, at_ms=self._at_ms)
+        return tx.add_notifications([*self._notifications, *new_versions], take=take, at_ms=self._at_ms)
+
+    def _new_versions(self, tx: Transaction) -> list[Notification]:
+        """What is told of devices that run another version after these ends; asked before they are kept.
+
+        Looks at devices of applications only that want to hear of them: the others have nothing to pay.
+        """
+        subscribed = tx.subscribed({end.attempt.application_id for end in self._ends}, DeviceNews.CHANGED)
+        told: list[Notification] = []
+        seen: dict[str, Device] = {}
+        for end in self._ends:
+            attempt, version = end.attempt, end.attempt.version_after(end.ended)
+            if version is None or attempt.application_id not in subscribed:
+                continue
+            device = seen.get(attempt.device_id) or tx.device(attempt.device_id)
+            if device is not None and device.version(attempt.kind) != version:
+                seen[attempt.device_id] = after = device.running(attempt.kind, version)
+                told.append(device_notification(DeviceNews.CHANGED, after, online=True, at_ms=self._at_ms))
+        return told
 
 
 def _unmoved(attempt: Attempt, report: Report) -> Recorded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from fleetbell.adapters.memory.endpoint import Endpoints
@@ -32,6 +33,13 @@ class Subscriptions(Endpoints):
             and callback_url in (None, one.callback_url)
         ]
         return page_of(listed, page)
+
+    def subscribed(self, application_ids: Collection[str], notify_type: str) -> frozenset[str]:
+        return frozenset(
+            one.application_id
+            for one in self._rows.subscriptions.values()
+            if one.application_id in application_ids and one.notify_type == notify_type
+        )
 
     def add_subscription(self, subscription: Subscription) -> bool:
         same = self.subscriptions(

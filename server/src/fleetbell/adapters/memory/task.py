@@ -247,15 +247,13 @@ class Tasks(Concept):
         if device is None:
             return
         success = ended.status is SubTaskStatus.SUCCESS
-        version = attempt.target_version if success else ended.version
+        version = attempt.version_after(ended)
         if device.action_id == attempt.action_id:
             device = replace(device, action_id=None)
         if success:
             device = replace(device, attributes_wanted=True, installed_action_id=attempt.action_id)
-        if version is not None and attempt.kind is UpgradeKind.SOFTWARE:
-            device = replace(device, sw_version=version)
-        if version is not None and attempt.kind is UpgradeKind.FIRMWARE:
-            device = replace(device, fw_version=version)
+        if version is not None:
+            device = device.running(attempt.kind, version)
         self._rows.devices[device.device_id] = device
 
     def _begin_task(self, operation_id: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from fleetbell.adapters.sqlite.rows import Reader, where
+from fleetbell.adapters.sqlite.rows import Reader, as_json, where
 from fleetbell.domain.subscription import Subscription
 from fleetbell.ports.store import Listed, Page
 
@@ -47,6 +48,14 @@ class SubscriptionReading(Reader):
         )
         listed = self._listed(_COLUMNS, f"{_FROM} {condition}", values, page, "s.number")
         return Listed(tuple(map(_subscription, listed.rows)), listed.total)
+
+    def subscribed(self, application_ids: Collection[str], notify_type: str) -> frozenset[str]:
+        rows = self._rows(
+            "SELECT value FROM json_each(?1) AS j WHERE EXISTS (SELECT 1 FROM subscription AS s "
+            "WHERE s.application_id = j.value AND s.notify_type = ?2)",
+            (as_json(list(application_ids)), notify_type),
+        )
+        return frozenset(application_id for (application_id,) in rows)
 
 
 class SubscriptionWriting(SubscriptionReading):

@@ -270,7 +270,7 @@ def _end_row(attempt: Attempt, ended: Ended) -> tuple[int, str, str, str]:
 
 def _device_row(attempt: Attempt, ended: Ended) -> _DeviceRow:
     success = ended.status is SubTaskStatus.SUCCESS
-    version = attempt.target_version if success else ended.version
+    version = attempt.version_after(ended)
     if attempt.kind is UpgradeKind.SOFTWARE:
         return attempt.device_id, attempt.action_id, version, None, success
     return attempt.device_id, attempt.action_id, None, version, success

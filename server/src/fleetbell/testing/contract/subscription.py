@@ -70,6 +70,19 @@ class SubscriptionsContract:
         assert store.reading.subscriptions("app-1", ALL).rows == tuple(subscriptions[:3])
         assert store.reading.subscriptions("app-2", ALL).rows == (subscriptions[3],)
 
+    async def test_it_is_known_which_applications_want_to_hear_of_a_type(self, store: Store) -> None:
+        def work(tx: Transaction) -> None:
+            tx.add_subscription(a_subscription(RESULT))
+            tx.add_subscription(a_subscription(RESULT, url=OTHER_URL))
+            tx.add_subscription(a_subscription(application_id="app-2"))
+            tx.add_subscription(a_subscription(RESULT, application_id="app-3"))
+
+        await store.write(work)
+
+        assert store.reading.subscribed({"app-1", "app-2", "app-4"}, RESULT) == {"app-1"}
+        assert store.reading.subscribed(["app-3", "app-1"], RESULT) == {"app-1", "app-3"}
+        assert store.reading.subscribed([], RESULT) == frozenset()
+
     async def test_an_endpoint_is_one_url_of_one_application(self, store: Store) -> None:
         def work(tx: Transaction) -> None:
             tx.add_subscription(a_subscription())
