@@ -20,6 +20,7 @@ from fleetbell.domain.delivery import (
     Tried,
     Verdict,
 )
+from fleetbell.domain.endpoint import Health
 from fleetbell.domain.notification import Notification
 from fleetbell.errors import DeliveryUnknown, EndpointUnknown, InputInvalid, ReplayTooLarge
 from fleetbell.ports.store import DeliveryFilter, HandOver, Store, Transaction
@@ -43,7 +44,7 @@ class Log:
         self.handed: list[HandOver] = []
         self.changed: list[int] = []
         self.deliveries = Deliveries(store, self.clock, handed=self.handed.append)
-        self.endpoints = Endpoints(store, self.clock, changed=self.changed.append, breaker=lambda _: "closed")
+        self.endpoints = Endpoints(store, self.clock, changed=self.changed.append, breaker=lambda _: None)
 
     async def furnish(self) -> None:
         def work(tx: Transaction) -> None:
@@ -158,6 +159,12 @@ async def test_an_endpoint_is_paused_slowed_and_resumed(log: Log) -> None:
         None,
     )
     assert log.changed == [1, 1, 1, 1]
+
+
+async def test_without_a_sender_the_row_tells_the_breaker(log: Log) -> None:
+    await log.store.write(lambda tx: tx.save_health(1, Health(failures=2)))
+
+    assert log.endpoints.get(1).breaker == "open"
 
 
 @pytest.mark.parametrize("rate", [0, -1, 1e9, float("inf"), float("nan")])

@@ -38,6 +38,7 @@ from fleetbell.services.outlet import Outlet, Sending
 from fleetbell.services.sweep import Sweeper
 from fleetbell.testing.clock import START_MS, PretendClock
 from fleetbell.testing.makers import (
+    RESULT,
     SIGNING_SECRET,
     STATE_CHANGE,
     URL,
@@ -177,12 +178,21 @@ class Office:
         await self.store.write(work)
 
     async def push(
-        self, *bodies: str, device_id: str = "dev-1", application_id: str = "app-1", hint: bool = True
+        self,
+        *bodies: str,
+        notify_type: str = STATE_CHANGE,
+        device_id: str = "dev-1",
+        application_id: str = "app-1",
+        hint: bool = True,
     ) -> None:
         """News about one device. Without ``hint`` nobody tells the sender."""
         made = [
             a_notification(
-                body, device_id=device_id, application_id=application_id, made_at_ms=self.clock.now_ms()
+                body,
+                notify_type=notify_type,
+                device_id=device_id,
+                application_id=application_id,
+                made_at_ms=self.clock.now_ms(),
             )
             for body in bodies
         ]
@@ -886,6 +896,43 @@ async def test_what_is_held_when_its_subscription_ends_is_not_sent_any_more(offi
         post.answer(OK)
 
     await office.rounds()
+    assert len(office.posts) == 4
+
+
+async def test_nothing_leaves_before_all_of_an_ended_subscription_is_cancelled(office: Office) -> None:
+    """Also when there is so much of it that it goes in parts, and a kill comes between them."""
+    office.callback.script = lambda _: OK
+    await office.subscribe()
+    await office.store.write(lambda tx: tx.add_subscription(a_subscription(RESULT)))
+    await office.store.write(lambda tx: tx.set_paused(1, START_MS))
+    for number in range(9):
+        await office.push("unwanted", device_id=f"dev-{number}")
+        await office.push("wanted", device_id=f"dev-{number}", notify_type=RESULT)
+    await office.store.write(lambda tx: tx.delete_subscriptions([a_subscription()], at_ms=START_MS, most=2))
+    await office.store.write(lambda tx: tx.set_paused(1, None))
+
+    await office.new_dispatcher(Sending(sweep_most=2, poll_s=0.005, outage_s=0.005)).start()
+    await office.settled()
+
+    assert [post.body for post in office.posts] == ["wanted"] * 9
+    assert {one.reason for one in await office.log(standing=Standing.DEAD)} == {DeadReason.CANCELLED}
+    [endpoint] = office.store.reading.endpoints()
+    assert endpoint.unwanted == ()
+
+
+async def test_an_endpoint_that_is_gone_is_emptied_part_by_part(office: Office) -> None:
+    await office.subscribe()
+    await office.new_dispatcher(Sending(sweep_most=2, poll_s=0.005, outage_s=0.005)).start()
+    for number in range(9):
+        await office.push("news", "behind", device_id=f"dev-{number}")
+    await office.at_least(4)
+
+    office.posts[0].answer(Gone("moved away"))
+
+    await office.settled()
+    assert [one.reason for one in await office.log()] == [DeadReason.ENDPOINT_GONE] * 18
+    [endpoint] = office.store.reading.endpoints()
+    assert endpoint.unwanted == ()
     assert len(office.posts) == 4
 
 

@@ -574,14 +574,14 @@ class Sender(RuleBasedStateMachine):
                 one.coalesced |= coalesce and one.notify_type == notify_type == STATE_CHANGE
             self.rest()
 
-    @rule(url=urls, notify_type=types, luck=st.integers(0, 2))
-    def unsubscribe(self, url: str, notify_type: str, luck: int) -> None:
+    @rule(url=urls, notify_type=types, luck=st.integers(0, 2), most=st.integers(1, 3))
+    def unsubscribe(self, url: str, notify_type: str, luck: int, most: int) -> None:
         site = self.sites[url]
         if luck or notify_type not in site.wanted:
             return
         at_ms = self.clock.now_ms()
         over = self._write(
-            lambda tx: tx.delete_subscriptions([a_subscription(notify_type, url)], at_ms=at_ms)
+            lambda tx: tx.delete_subscriptions([a_subscription(notify_type, url)], at_ms=at_ms, most=most)
         )
         if over is not None:
             del site.wanted[notify_type]

@@ -13,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from fleetbell.domain.delivery import DeadReason
+
 _MARKS_MOST: Final = 128  # how finely the budget of an outage is divided among the messages that came in it
 
 
@@ -76,6 +78,14 @@ class Health(msgspec.Struct, frozen=True, array_like=True, gc=False):
 HEALTHY: Final = Health()
 
 
+class Unwanted(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What waits at an endpoint and is to be ended, part by part, before anything else leaves for it."""
+
+    notify_type: str  # empty: every type
+    through_id: int  # up to this delivery; what came later is wanted by a later subscription
+    reason: DeadReason
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One callback URL of one application, as the stores number it, and what is known of it."""
@@ -88,6 +98,9 @@ class Endpoint:
     rate_per_s: float | None = None  # posts a second at most
     gone_at_ms: int | None = None  # when it answered 410; its subscriptions ended then
     certificate_ends_ms: int | None = None  # of the certificate that it showed last
+    unwanted: tuple[
+        Unwanted, ...
+    ] = ()  # its subscriptions that ended, while their deliveries are being ended
 
     @property
     def breaker(self) -> str:

@@ -20,7 +20,7 @@ import msgspec
 from fleetbell.domain.application import Application, CallbackCa, ClientCertificate, Token
 from fleetbell.domain.delivery import DeadReason, Delivery, Head, Settlement, Standing, Tried
 from fleetbell.domain.device import Device, Product
-from fleetbell.domain.endpoint import Endpoint, Health
+from fleetbell.domain.endpoint import Endpoint, Health, Unwanted
 from fleetbell.domain.group import Group
 from fleetbell.domain.notification import Notification
 from fleetbell.domain.package import Package
@@ -79,6 +79,7 @@ class DeviceFilter:
 
 
 EVERY_DEVICE = DeviceFilter()
+SWEEP_MOST = 2000  # lanes that one part of a sweep looks at
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -521,8 +522,19 @@ class Transaction(Reading, Protocol):
     def save_certificate_end(self, endpoint_id: int, certificate_ends_ms: int) -> None: ...
     def set_paused(self, endpoint_id: int, paused_at_ms: int | None) -> None: ...
     def set_rate(self, endpoint_id: int, rate_per_s: float | None) -> None: ...
-    def close_endpoint(self, endpoint_id: int, *, at_ms: int) -> HandOver:
-        """It is gone: its subscriptions end, and what waits for it is dead (endpoint gone)."""
+    def close_endpoint(self, endpoint_id: int, *, at_ms: int, most: int = SWEEP_MOST) -> HandOver:
+        """It is gone: its subscriptions end, and what waits for it is dead (endpoint gone).
+
+        As with :meth:`delete_subscriptions`, what is in more than ``most`` lanes is noted as unwanted.
+        """
+        ...
+
+    def cancel_unwanted(
+        self, endpoint_id: int, unwanted: Sequence[Unwanted], *, after_lane: int, most: int, at_ms: int
+    ) -> Swept:
+        """Let die what is noted as unwanted in the next ``most`` lanes of an endpoint, claimed or not. With
+        the last lane the note goes away, unless it is not ``unwanted`` any more.
+        """
         ...
 
     def expire(
@@ -560,9 +572,14 @@ class Transaction(Reading, Protocol):
         """
         ...
 
-    def delete_subscriptions(self, subscriptions: Sequence[Subscription], *, at_ms: int) -> HandOver:
+    def delete_subscriptions(
+        self, subscriptions: Sequence[Subscription], *, at_ms: int, most: int = SWEEP_MOST
+    ) -> HandOver:
         """Their waiting deliveries become dead (cancelled); lanes go on with what other subscriptions
         brought.
+
+        At once in the first ``most`` lanes of each endpoint. If it has more, the rest is noted as unwanted
+        in its row, and nothing is to be sent there before :meth:`cancel_unwanted` is through.
         """
         ...
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -125,6 +126,7 @@ class Dispatcher:
         for endpoint_id in hand_over.recalled:
             if holder := self._outlets.get(endpoint_id):
                 self._give_back(holder)
+                self.endpoint_changed(endpoint_id)
         if hand_over.left:
             for endpoint_id in hand_over.left:
                 if known := self._known(endpoint_id):
@@ -143,19 +145,21 @@ class Dispatcher:
             self._give_back_untaken(outlet)
             self._bell.set()
 
-    def breaker(self, endpoint_id: int) -> str:
-        """``closed``, ``open`` (it rests) or ``half-open`` (a probe is due or under way)."""
+    def breaker(self, endpoint_id: int) -> str | None:
+        """``closed``, ``open`` (it rests) or ``half-open`` (a probe is due or under way); None when this
+        sender does not know it.
+        """
         outlet = self._outlets.get(endpoint_id)
-        if outlet is None or not outlet.failing:
+        if outlet is None:
+            return None
+        if not outlet.failing:
             return "closed"
         return "open" if self._clock.now_ms() < outlet.rests_until_ms else "half-open"
 
     def breakers(self) -> dict[str, int]:
         """How many endpoints stand where, by the words of :meth:`breaker`."""
-        found = {"closed": 0, "open": 0, "half-open": 0}
-        for endpoint_id in self._outlets:
-            found[self.breaker(endpoint_id)] += 1
-        return found
+        known = Counter(map(self.breaker, self._outlets))
+        return {state: known[state] for state in ("closed", "open", "half-open")}
 
     async def start(self) -> None:
         """Begin to send. Whatever an earlier sender had claimed is due again."""
@@ -328,6 +332,7 @@ class Dispatcher:
         """
         alone, draw = outlet.fails_alone(head), self._draw()
         if isinstance(answer, Gone):
+            outlet.endpoint = replace(outlet.endpoint, gone_at_ms=now_ms)  # nothing more leaves meanwhile
             self._settler.close(outlet.endpoint_id)
         elif blamed and not alone:
             self._blame(outlet, answer, now_ms, draw)
@@ -492,7 +497,7 @@ class Dispatcher:
 
     async def _claim(self, outlet: Outlet, now_ms: int) -> int | None:
         """Claim as many due heads as have room; when to look again for this endpoint, if that is known."""
-        if outlet.endpoint.paused_at_ms is not None or outlet.endpoint.gone_at_ms is not None:
+        if outlet.closed:
             return None
         if outlet.recovered:
             return None  # first what waited is looked through; settling rings the bell
@@ -521,7 +526,10 @@ class Dispatcher:
 
     async def _sweep(self, outlet: Outlet) -> None:
         try:
+            cancels = bool(outlet.endpoint.unwanted)
             await self._sweeper.sweep(outlet)
+            if cancels:
+                self._give_back(outlet)  # a head that was claimed while it began may have been ended
         except Exception as error:  # whatever it is: what is left to do is asked for again
             log_outage("an endpoint cannot be swept; trying again", error)
             await asyncio.sleep(self._sending.outage_s)

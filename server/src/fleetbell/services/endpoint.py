@@ -38,8 +38,9 @@ class Endpoints:
         clock: Clock,
         *,
         changed: Callable[[int], None],
-        breaker: Callable[[int], str],
+        breaker: Callable[[int], str | None],
     ) -> None:
+        """``breaker``: as the sender sees it, when it runs here and knows the endpoint."""
         self._store = store
         self._clock = clock
         self._changed = changed
@@ -97,7 +98,7 @@ class Endpoints:
         ).rows
         return Seen(
             endpoint,
-            self._breaker(endpoint.endpoint_id),
+            self._breaker(endpoint.endpoint_id) or endpoint.breaker,
             reading.waiting_at(endpoint.endpoint_id),
             tuple(subscription.notify_type for subscription in subscribed),
         )

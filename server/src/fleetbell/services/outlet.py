@@ -10,6 +10,7 @@ import msgspec
 
 from fleetbell.domain.delivery import Answer, Head, Refused, Schedule, Unreachable
 from fleetbell.domain.endpoint import HEALTHY, Endpoint
+from fleetbell.ports.store import SWEEP_MOST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,7 @@ class Sending:
     at_once_most: int = 256  # posts under way to all endpoints together
     held_per_slot: int = 16  # heads that one endpoint may hold in memory, for each slot of its window
     settle_most: int = 256  # answers recorded in one transaction
-    sweep_most: int = 2000  # lanes that one part of a sweep looks at
+    sweep_most: int = SWEEP_MOST  # lanes that one part of a sweep looks at
     poll_s: float = 1.0  # the longest that a lost hint can delay a push
     outage_s: float = 1.0  # how long to wait before what could not be written is tried again
 
@@ -64,11 +65,17 @@ class Outlet:
         return max(self.endpoint.health.rests_until_ms, self.asked_until_ms)
 
     @property
+    def closed(self) -> bool:
+        """Whether nothing at all may be sent: an operator's pause, a 410, or what nobody wants any more."""
+        row = self.endpoint
+        return row.paused_at_ms is not None or row.gone_at_ms is not None or bool(row.unwanted)
+
+    @property
     def takes(self) -> bool:
         """Whether fresh heads may be claimed for it: not while they would only be held, nor after an outage
         before it was seen what newer ones supersede.
         """
-        if self.endpoint.paused_at_ms is not None or self.endpoint.gone_at_ms is not None or self.recovered:
+        if self.closed or self.recovered:
             return False
         return not self.failing or self.endpoint.health.refuses
 
@@ -76,7 +83,8 @@ class Outlet:
     def wants_sweep(self) -> bool:
         """Whether deliveries are to be ended, and every answer is recorded that could still hold a lane."""
         unsettled = self.held - self.under_way - len(self.ready)
-        return (self.recovered or self.overdue > 0) and unsettled == 0 and not self.sweeping
+        asked = self.recovered or self.overdue > 0 or self.endpoint.unwanted
+        return bool(asked) and unsettled == 0 and not self.sweeping
 
     def room(self, sending: Sending) -> int:
         """How many more heads it may hold."""
@@ -88,7 +96,7 @@ class Outlet:
         One that answers, but with refusals only, may have been asked the wrong thing: a message that was
         never tried is a probe at once, and at the pace of the first rest when that was refused as well.
         """
-        if self.endpoint.paused_at_ms is not None or now_ms < self.free_at_ms:
+        if self.closed or now_ms < self.free_at_ms:
             return False
         if self.failing:
             return self.under_way == 0 and (now_ms >= self.rests_until_ms or self._may_probe(now_ms))

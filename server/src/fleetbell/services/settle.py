@@ -88,7 +88,8 @@ class Settler:
         for change in changes:
             change(tx)
         for endpoint_id in gone:
-            hand_over.left |= tx.close_endpoint(endpoint_id, at_ms=at_ms).left
+            closed = tx.close_endpoint(endpoint_id, at_ms=at_ms, most=self._sending.sweep_most)
+            hand_over.left |= closed.left
         return hand_over
 
     def _takes_unless(self, gone: frozenset[int]) -> Take:

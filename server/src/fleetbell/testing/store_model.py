@@ -495,12 +495,12 @@ class LanesModel(_TwoStores):
         made = a_subscription(notify_type, url)
         self.change(lambda tx: tx.add_subscription(made))
 
-    @rule(chosen=st.lists(indexes, min_size=1, max_size=2), give_up=seldom)
-    def unsubscribe(self, chosen: list[int], give_up: bool) -> None:
+    @rule(chosen=st.lists(indexes, min_size=1, max_size=2), most=st.integers(1, 3), give_up=seldom)
+    def unsubscribe(self, chosen: list[int], most: int, give_up: bool) -> None:
         def work(side: _Side, tx: Transaction) -> object:
             rows = tx.subscriptions(APPS[0], ALL).rows
             gone = [rows[index % len(rows)] for index in chosen] if rows else []
-            return side.took(tx.delete_subscriptions(gone, at_ms=self.clock.now_ms()), tx)
+            return side.took(tx.delete_subscriptions(gone, at_ms=self.clock.now_ms(), most=most), tx)
 
         self.both(work, give_up=give_up)
 
@@ -570,15 +570,30 @@ class LanesModel(_TwoStores):
 
         self.change(work)
 
-    @rule(index=indexes, really=seldom)
-    def close_endpoint(self, index: int, really: bool) -> None:
+    @rule(index=indexes, most=st.integers(1, 3), really=seldom)
+    def close_endpoint(self, index: int, most: int, really: bool) -> None:
         def work(side: _Side, tx: Transaction) -> object:
             for endpoint in tx.endpoints()[index : index + 1] if really else ():
-                over = tx.close_endpoint(endpoint.endpoint_id, at_ms=self.clock.now_ms())
+                over = tx.close_endpoint(endpoint.endpoint_id, at_ms=self.clock.now_ms(), most=most)
                 return side.took(over, tx)
             return None
 
         self.both(work)
+
+    @rule(most=st.integers(1, 3), after=st.integers(0, 3), give_up=seldom)
+    def cancel_unwanted(self, most: int, after: int, give_up: bool) -> None:
+        """One part, of what was noted for each endpoint."""
+
+        def work(side: _Side, tx: Transaction) -> object:
+            seen: list[object] = []
+            for row in tx.endpoints():
+                swept = tx.cancel_unwanted(
+                    row.endpoint_id, row.unwanted, after_lane=after, most=most, at_ms=self.clock.now_ms()
+                )
+                seen += [swept.count, side.took(swept.hand_over, tx)]
+            return seen
+
+        self.both(work, give_up=give_up)
 
     @rule(most=st.integers(1, 4), old=st.integers(0, 6), coalesce=st.booleans(), give_up=seldom)
     def sweep(self, most: int, old: int, coalesce: bool, give_up: bool) -> None:

@@ -9,28 +9,31 @@ from dataclasses import replace
 from fleetbell.adapters.memory.delivery import Deliveries
 from fleetbell.adapters.memory.lane import Lane, Waiting
 from fleetbell.domain.delivery import DeadReason, DeliveryStatus
+from fleetbell.domain.endpoint import Unwanted
 from fleetbell.domain.notification import STATE_TYPES
 from fleetbell.domain.subscription import Subscription
-from fleetbell.ports.store import HandOver, Swept
+from fleetbell.ports.store import SWEEP_MOST, HandOver, Swept
 
 
 class Sweeps(Deliveries):
     """See :class:`fleetbell.ports.store.Transaction`."""
 
-    def delete_subscriptions(self, subscriptions: Sequence[Subscription], *, at_ms: int) -> HandOver:
-        gone: defaultdict[int, set[str]] = defaultdict(set)
+    def delete_subscriptions(
+        self, subscriptions: Sequence[Subscription], *, at_ms: int, most: int = SWEEP_MOST
+    ) -> HandOver:
+        gone: defaultdict[int, list[str]] = defaultdict(list)
         for subscription in subscriptions:
             endpoint_id = self._endpoint_of(subscription)
             if self._rows.subscriptions.delete([subscription.subscription_id]) and endpoint_id is not None:
-                gone[endpoint_id].add(subscription.notify_type)
+                gone[endpoint_id].append(subscription.notify_type)
         over = HandOver(recalled=set(gone))
+        newest_id = self.newest_delivery_id()
         for endpoint_id, notify_types in gone.items():
-            for lane in self._lanes_at(endpoint_id):
-                ended = [one for one in lane.waiting if one.notification.notify_type in notify_types]
-                self._end_waiting(lane, ended, DeliveryStatus.DEAD, DeadReason.CANCELLED, over, at_ms=at_ms)
+            unwanted = [Unwanted(one, newest_id, DeadReason.CANCELLED) for one in notify_types]
+            self._begin_to_cancel(endpoint_id, unwanted, most=most, at_ms=at_ms, over=over)
         return over
 
-    def close_endpoint(self, endpoint_id: int, *, at_ms: int) -> HandOver:
+    def close_endpoint(self, endpoint_id: int, *, at_ms: int, most: int = SWEEP_MOST) -> HandOver:
         endpoint = self._rows.endpoints[endpoint_id]
         self._rows.subscriptions.delete(
             [
@@ -41,11 +44,41 @@ class Sweeps(Deliveries):
         )
         self._rows.endpoints[endpoint_id] = replace(endpoint, gone_at_ms=at_ms)
         over = HandOver()
-        for lane in self._lanes_at(endpoint_id):
-            self._end_waiting(
-                lane, lane.waiting, DeliveryStatus.DEAD, DeadReason.ENDPOINT_GONE, over, at_ms=at_ms
-            )
+        unwanted = [Unwanted("", self.newest_delivery_id(), DeadReason.ENDPOINT_GONE)]
+        self._begin_to_cancel(endpoint_id, unwanted, most=most, at_ms=at_ms, over=over)
         return over
+
+    def _begin_to_cancel(
+        self, endpoint_id: int, unwanted: Sequence[Unwanted], *, most: int, at_ms: int, over: HandOver
+    ) -> None:
+        swept = self._cancel(endpoint_id, unwanted, after_lane=0, most=most, at_ms=at_ms)
+        over.left |= swept.hand_over.left
+        if swept.next is not None:
+            endpoint = self._rows.endpoints[endpoint_id]
+            noted = (*endpoint.unwanted, *unwanted)
+            self._rows.endpoints[endpoint_id] = replace(endpoint, unwanted=noted)
+
+    def cancel_unwanted(
+        self, endpoint_id: int, unwanted: Sequence[Unwanted], *, after_lane: int, most: int, at_ms: int
+    ) -> Swept:
+        swept = self._cancel(endpoint_id, unwanted, after_lane=after_lane, most=most, at_ms=at_ms)
+        endpoint = self._rows.endpoints[endpoint_id]
+        if swept.next is None and endpoint.unwanted == tuple(unwanted):
+            self._rows.endpoints[endpoint_id] = replace(endpoint, unwanted=())
+        return swept
+
+    def _cancel(
+        self, endpoint_id: int, unwanted: Sequence[Unwanted], *, after_lane: int, most: int, at_ms: int
+    ) -> Swept:
+        lanes, following = self._lanes_after(endpoint_id, after_lane, most)
+        over, count = HandOver(), 0
+        for lane in lanes:
+            for reason in sorted({one.reason for one in unwanted}):
+                now = self._rows.lanes[lane.endpoint_id, lane.device_id, lane.replay]
+                ended = [one for one in now.waiting if _is_unwanted(one, unwanted, reason)]
+                self._end_waiting(now, ended, DeliveryStatus.DEAD, reason, over, at_ms=at_ms)
+                count += len(ended)
+        return Swept(count, following, over)
 
     def expire(
         self,
@@ -124,6 +157,15 @@ class Sweeps(Deliveries):
         self._keep(after)
         if after.free() and after.waiting[0] != lane.waiting[0]:
             over.left.add(lane.endpoint_id)
+
+
+def _is_unwanted(waiting: Waiting, unwanted: Sequence[Unwanted], reason: DeadReason) -> bool:
+    return any(
+        one.reason is reason
+        and one.notify_type in ("", waiting.notification.notify_type)
+        and one.through_id >= waiting.delivery_id
+        for one in unwanted
+    )
 
 
 def _older_states(lane: Lane, notify_types: Collection[str]) -> list[Waiting]:

@@ -36,10 +36,6 @@ class DeliveryReading(LaneRows):
         )
         return due_at_ms
 
-    def newest_delivery_id(self) -> int:
-        newest: int = self._value("SELECT delivery_id FROM platform")
-        return newest
-
 
 class DeliveryWriting(DeliveryReading):
     """See :class:`fleetbell.ports.store.Transaction`."""

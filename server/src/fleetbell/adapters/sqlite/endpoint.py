@@ -7,13 +7,15 @@ from typing import Any
 import msgspec
 
 from fleetbell.adapters.sqlite.rows import Reader, Value
-from fleetbell.domain.endpoint import Endpoint, Health
+from fleetbell.domain.endpoint import Endpoint, Health, Unwanted
 
 _COLUMNS = (
-    "endpoint_id, application_id, url, health, paused_at_ms, rate_per_s, gone_at_ms, certificate_ends_ms"
+    "endpoint_id, application_id, url, health, paused_at_ms, rate_per_s, gone_at_ms, certificate_ends_ms, "
+    "unwanted"
 )
 
 _health_in = msgspec.json.Decoder(Health)
+_unwanted_in = msgspec.json.Decoder(tuple[Unwanted, ...])
 _encode = msgspec.json.Encoder().encode
 
 
@@ -27,6 +29,7 @@ def _endpoint(row: tuple[Any, ...]) -> Endpoint:
         rate_per_s=row[5],
         gone_at_ms=row[6],
         certificate_ends_ms=row[7],
+        unwanted=_unwanted_in.decode(row[8]) if row[8] else (),
     )
 
 

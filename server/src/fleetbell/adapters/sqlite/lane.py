@@ -86,6 +86,11 @@ _following_in = msgspec.json.Decoder(list[tuple[int, int | None]])
 class LaneRows(Reader):
     """What everything that changes lanes works with."""
 
+    def newest_delivery_id(self) -> int:
+        """See :class:`fleetbell.ports.store.Reading`."""
+        newest: int = self._value("SELECT delivery_id FROM platform")
+        return newest
+
     def _lanes_by_id(self, lane_ids: Sequence[int]) -> dict[int, Lane]:
         found = self._many(
             _lanes_in,

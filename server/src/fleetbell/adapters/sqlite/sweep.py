@@ -1,7 +1,7 @@
 """What ends many deliveries at once: a subscription or endpoint that is gone, a budget that is spent, states
 that newer ones replace; and what is removed when its time has passed.
 
-All but the end of a subscription go in parts, so that the writer stays free for reports and pushes.
+All of it goes in parts, so that the writer stays free for reports and pushes.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+import msgspec
+
 from fleetbell.adapters.sqlite.lane import LaneRows
 from fleetbell.adapters.sqlite.rows import as_json
 from fleetbell.domain.delivery import DeadReason, DeliveryStatus
+from fleetbell.domain.endpoint import Unwanted
 from fleetbell.domain.notification import STATE_TYPES
 from fleetbell.domain.subscription import Subscription
-from fleetbell.ports.store import HandOver, Swept
+from fleetbell.ports.store import SWEEP_MOST, HandOver, Swept
 
 _DELIVERED, _DEAD, _SUPERSEDED = (
     int(DeliveryStatus.DELIVERED),
@@ -24,6 +27,8 @@ _DELIVERED, _DEAD, _SUPERSEDED = (
 # Lane, delivery, whether it is the head, its attempts.
 _WAITING = "SELECT l.lane_id, d.delivery_id, d.status = 1, iif(d.status = 1, l.head_attempt, 0)"
 
+_unwanted_in = msgspec.json.Decoder(list[Unwanted])
+
 _STILL_IN_IT = (
     "CROSS JOIN delivery AS d ON d.lane_id = l.lane_id AND d.sequence > l.delivered_sequence AND d.status < 2"
 )
@@ -32,7 +37,9 @@ _STILL_IN_IT = (
 class SweepWriting(LaneRows):
     """See :class:`fleetbell.ports.store.Transaction`."""
 
-    def delete_subscriptions(self, subscriptions: Sequence[Subscription], *, at_ms: int) -> HandOver:
+    def delete_subscriptions(
+        self, subscriptions: Sequence[Subscription], *, at_ms: int, most: int = SWEEP_MOST
+    ) -> HandOver:
         gone: defaultdict[int, list[str]] = defaultdict(list)
         for subscription in subscriptions:
             endpoint_id = self._value(
@@ -42,27 +49,60 @@ class SweepWriting(LaneRows):
             if endpoint_id is not None:
                 gone[endpoint_id].append(subscription.notify_type)
         hand_over = HandOver(recalled=set(gone))
+        newest_id = self.newest_delivery_id()
         for endpoint_id, notify_types in gone.items():
-            waiting = self._rows(
-                f"{_WAITING} FROM lane AS l {_STILL_IN_IT} "
-                "CROSS JOIN notification AS n ON n.notification_id = d.notification_id "
-                "WHERE l.endpoint_id = ?1 AND l.head_id IS NOT NULL "
-                "AND n.notify_type IN (SELECT value FROM json_each(?2))",
-                (endpoint_id, as_json(notify_types)),
-            )
-            self._end_waiting(waiting, _DEAD, DeadReason.CANCELLED, at_ms=at_ms, hand_over=hand_over)
+            unwanted = [Unwanted(one, newest_id, DeadReason.CANCELLED) for one in notify_types]
+            self._begin_to_cancel(endpoint_id, unwanted, most=most, at_ms=at_ms, hand_over=hand_over)
         return hand_over
 
-    def close_endpoint(self, endpoint_id: int, *, at_ms: int) -> HandOver:
+    def close_endpoint(self, endpoint_id: int, *, at_ms: int, most: int = SWEEP_MOST) -> HandOver:
         hand_over = HandOver()
         self._rows("DELETE FROM subscription WHERE endpoint_id = ?", (endpoint_id,))
         self._rows("UPDATE endpoint SET gone_at_ms = ?2 WHERE endpoint_id = ?1", (endpoint_id, at_ms))
-        waiting = self._rows(
-            f"{_WAITING} FROM lane AS l {_STILL_IN_IT} WHERE l.endpoint_id = ?1 AND l.head_id IS NOT NULL",
-            (endpoint_id,),
-        )
-        self._end_waiting(waiting, _DEAD, DeadReason.ENDPOINT_GONE, at_ms=at_ms, hand_over=hand_over)
+        unwanted = [Unwanted("", self.newest_delivery_id(), DeadReason.ENDPOINT_GONE)]
+        self._begin_to_cancel(endpoint_id, unwanted, most=most, at_ms=at_ms, hand_over=hand_over)
         return hand_over
+
+    def _begin_to_cancel(
+        self, endpoint_id: int, unwanted: list[Unwanted], *, most: int, at_ms: int, hand_over: HandOver
+    ) -> None:
+        """End what waits in the first lanes, and note it for the others, if there are more."""
+        swept = self._cancel(endpoint_id, unwanted, after_lane=0, most=most, at_ms=at_ms)
+        hand_over.left |= swept.hand_over.left
+        if swept.next is not None:
+            former = self._value("SELECT unwanted FROM endpoint WHERE endpoint_id = ?", (endpoint_id,))
+            noted = [*(_unwanted_in.decode(former) if former else ()), *unwanted]
+            self._rows(
+                "UPDATE endpoint SET unwanted = ?2 WHERE endpoint_id = ?1", (endpoint_id, as_json(noted))
+            )
+
+    def cancel_unwanted(
+        self, endpoint_id: int, unwanted: Sequence[Unwanted], *, after_lane: int, most: int, at_ms: int
+    ) -> Swept:
+        swept = self._cancel(endpoint_id, unwanted, after_lane=after_lane, most=most, at_ms=at_ms)
+        if swept.next is None:
+            self._rows(
+                "UPDATE endpoint SET unwanted = NULL WHERE endpoint_id = ?1 AND unwanted = ?2",
+                (endpoint_id, as_json(unwanted)),
+            )
+        return swept
+
+    def _cancel(
+        self, endpoint_id: int, unwanted: Sequence[Unwanted], *, after_lane: int, most: int, at_ms: int
+    ) -> Swept:
+        lanes, following = self._lanes_after(endpoint_id, after_lane, most)
+        hand_over, count = HandOver(), 0
+        for reason in sorted({one.reason for one in unwanted}):
+            waiting = self._rows(
+                f"{_WAITING} FROM json_each(?1) AS j CROSS JOIN lane AS l ON l.lane_id = j.value "
+                f"{_STILL_IN_IT} CROSS JOIN notification AS n ON n.notification_id = d.notification_id "
+                "WHERE l.head_id IS NOT NULL AND EXISTS (SELECT 1 FROM json_each(?2) AS u "
+                "WHERE u.value->>0 IN ('', n.notify_type) AND u.value->>1 >= d.delivery_id)",
+                (as_json(lanes), as_json([one for one in unwanted if one.reason == reason])),
+            )
+            self._end_waiting(waiting, _DEAD, reason, at_ms=at_ms, hand_over=hand_over)
+            count += len(waiting)
+        return Swept(count, following, hand_over)
 
     def expire(
         self,

@@ -19,10 +19,12 @@ from fleetbell.domain.subtask import (
 )
 from fleetbell.domain.task import UpgradeTask
 from fleetbell.ports.store import (
+    SWEEP_MOST,
     AttemptEnd,
     HandOver,
     Page,
     Store,
+    Swept,
     Take,
     Transaction,
 )
@@ -137,10 +139,29 @@ async def subscribe(store: Store, *urls: str, notify_type: str = STATE_CHANGE) -
     return [numbers[url] for url in urls]
 
 
-async def unsubscribe(store: Store, notify_type: str, url: str = URL, *, at_ms: int = START_MS) -> HandOver:
-    """Without this subscription of ``app-1``."""
+async def unsubscribe(
+    store: Store, notify_type: str, url: str = URL, *, at_ms: int = START_MS, most: int = SWEEP_MOST
+) -> HandOver:
+    """Without this subscription of ``app-1``; at once in the first ``most`` lanes."""
     gone = [a_subscription(notify_type, url)]
-    return await store.write(lambda tx: tx.delete_subscriptions(gone, at_ms=at_ms))
+    return await store.write(lambda tx: tx.delete_subscriptions(gone, at_ms=at_ms, most=most))
+
+
+async def cancel(store: Store, endpoint_id: int, *, most: int) -> int:
+    """End what is noted as unwanted, so many lanes in a part; how many deliveries that were."""
+    count, after = 0, 0
+
+    def part(tx: Transaction) -> Swept:
+        return tx.cancel_unwanted(endpoint_id, unwanted, after_lane=after, most=most, at_ms=START_MS)
+
+    row = store.reading.endpoint(endpoint_id)
+    unwanted = () if row is None else row.unwanted
+    while True:
+        swept = await store.write(part)
+        count += swept.count
+        if swept.next is None:
+            return count
+        after = swept.next
 
 
 async def push(

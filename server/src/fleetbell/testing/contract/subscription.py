@@ -5,8 +5,11 @@ from __future__ import annotations
 from fleetbell.domain.delivery import (
     DELIVERED,
     Again,
+    DeadReason,
     Settlement,
+    Standing,
 )
+from fleetbell.domain.endpoint import Unwanted
 from fleetbell.ports.store import (
     HandOver,
     Page,
@@ -19,6 +22,7 @@ from fleetbell.testing.contract.given import (
     OTHER_URL,
     REFUSED,
     bodies,
+    cancel,
     claim,
     deliver,
     no,
@@ -28,6 +32,7 @@ from fleetbell.testing.contract.given import (
     unsubscribe,
     yes,
 )
+from fleetbell.testing.contract.log import log
 from fleetbell.testing.makers import (
     RESULT,
     STATE_CHANGE,
@@ -237,3 +242,56 @@ class UnsubscribeContract:
 
         [theirs] = [one for one in store.reading.endpoints() if one.application_id == "app-2"]
         assert bodies(await claim(store, theirs.endpoint_id)) == ["theirs"]
+
+    async def test_what_waits_in_more_lanes_is_noted_and_ended_part_by_part(self, store: Store) -> None:
+        [endpoint_id] = await subscribe(store, URL)
+        await subscribe(store, URL, notify_type=RESULT)
+        for device_id in ("a", "b", "c"):
+            await push(store, f"state {device_id}", device_id=device_id)
+            await push(store, f"result {device_id}", device_id=device_id, notify_type=RESULT)
+
+        over = await unsubscribe(store, STATE_CHANGE, most=1)
+
+        assert over == HandOver(left={endpoint_id}, recalled={endpoint_id})
+        noted = store.reading.endpoint(endpoint_id).unwanted  # type: ignore[union-attr]
+        assert noted == (Unwanted(STATE_CHANGE, 6, DeadReason.CANCELLED),)
+        assert store.reading.waiting_at(endpoint_id) == 5
+        assert await cancel(store, endpoint_id, most=2) == 2
+        assert store.reading.endpoint(endpoint_id).unwanted == ()  # type: ignore[union-attr]
+        assert bodies(await claim(store, endpoint_id)) == ["result a", "result b", "result c"]
+        ended = await log(store, standing=Standing.DEAD)
+        assert {one.reason for one in ended} == {DeadReason.CANCELLED}
+
+    async def test_what_came_after_a_new_subscription_outlives_the_end_of_the_former(
+        self, store: Store
+    ) -> None:
+        [endpoint_id] = await subscribe(store, URL)
+        for device_id in ("a", "b"):
+            await push(store, f"old {device_id}", device_id=device_id)
+        await unsubscribe(store, STATE_CHANGE, most=1)
+
+        await subscribe(store, URL)
+        await push(store, "new b", device_id="b")
+        assert await cancel(store, endpoint_id, most=9) == 1
+
+        [head] = await claim(store, endpoint_id)
+        assert (head.body, head.sequence, head.skipped) == ("new b", 2, 1)
+
+    async def test_a_second_end_while_the_first_is_under_way_is_not_forgotten(self, store: Store) -> None:
+        [endpoint_id] = await subscribe(store, URL)
+        await subscribe(store, URL, notify_type=RESULT)
+        for device_id in ("a", "b"):
+            await push(store, "state", device_id=device_id)
+            await push(store, "result", device_id=device_id, notify_type=RESULT)
+        await unsubscribe(store, STATE_CHANGE, most=1)
+        [first] = store.reading.endpoint(endpoint_id).unwanted  # type: ignore[union-attr]
+        await unsubscribe(store, RESULT, most=1)
+
+        await store.write(
+            lambda tx: tx.cancel_unwanted(endpoint_id, [first], after_lane=0, most=9, at_ms=START_MS)
+        )
+
+        assert store.reading.waiting_at(endpoint_id) == 1
+        assert await cancel(store, endpoint_id, most=9) == 1
+        assert store.reading.endpoint(endpoint_id).unwanted == ()  # type: ignore[union-attr]
+        assert await claim(store, endpoint_id) == []
