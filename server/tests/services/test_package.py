@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fleetbell.domain.device import Product
+from fleetbell.domain.package import Package
 from fleetbell.domain.subtask import UpgradeKind
 from fleetbell.errors import ApplicationUnknown, InputInvalid, PackageInUse, PackageUnknown, StorageFull
 from fleetbell.ports.store import Page, Store
@@ -93,6 +95,65 @@ async def test_abandoning_a_finished_upload_changes_nothing(house: House) -> Non
     await upload.abandon()
 
     assert files(house) == [package.file_id]
+
+
+async def uploaded(house: House, new: NewPackage = NEW, content: bytes = b"0123456789") -> Package:
+    upload = house.packages.begin("app-1")
+    await upload.write(content)
+    return await upload.finish(new)
+
+
+async def test_the_same_upload_again_is_the_package_that_is_there(house: House) -> None:
+    await house.application()
+    first = await uploaded(house)
+    house.clock.advance(60_000)
+
+    assert await uploaded(house) == first
+    assert files(house) == [first.file_id]
+    assert house.packages.list("app-1", Page()).total == 1
+
+
+async def test_two_uploads_of_the_same_that_end_at_once_are_one_package(house: House) -> None:
+    await house.application()
+
+    one, other = await asyncio.gather(uploaded(house), uploaded(house))
+
+    assert one == other
+    assert files(house) == [one.file_id]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"version": "2.1"},
+        {"kind": UpgradeKind.FIRMWARE},
+        {"name": "another"},
+        {"file_name": "another.swu"},
+        {"description": "another"},
+        {"product": Product("Acme", "WaterMeter", "WM10")},
+    ],
+)
+async def test_the_same_bytes_that_are_called_otherwise_are_another_package(
+    house: House, other: dict[str, Any]
+) -> None:
+    await house.application()
+    first = await uploaded(house)
+
+    second = await uploaded(house, replace(NEW, **other))
+
+    assert second.file_id != first.file_id
+    assert len(files(house)) == 2
+
+
+async def test_what_was_deleted_is_uploaded_anew(house: House) -> None:
+    await house.application()
+    first = await uploaded(house)
+    await house.packages.delete("app-1", first.file_id)
+
+    second = await uploaded(house)
+
+    assert second.file_id != first.file_id
+    assert files(house) == [second.file_id]
 
 
 async def test_an_upload_for_nobody_leaves_nothing(house: House) -> None:
@@ -202,7 +263,7 @@ async def test_a_package_goes_with_its_bytes_once_no_open_task_needs_it(house: H
 async def test_a_sweep_removes_only_what_no_package_has(house: House) -> None:
     await house.application()
     package = await house.package()
-    left = await house.package()
+    left = await house.package(version="3.0")
     await house.store.write(lambda tx: tx.delete_package(left.file_id))
     await house.packages.begin("app-1").write(b"begun, and then the process was killed")
 

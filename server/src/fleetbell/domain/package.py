@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleetbell.domain.device import Product
 from fleetbell.domain.subtask import UpgradeKind
@@ -42,6 +42,13 @@ class Package:
     source_versions: tuple[str, ...] = ()  # a device must run one of these; (): any
     made_on: str = ""  # as its maker wrote it
     module_id: int = 0  # given by the store when it is added
+
+    def is_like(self, other: Package) -> bool:
+        """Whether both have the same bytes and say the same of them; ids and the time of upload aside."""
+        given = replace(
+            other, file_id=self.file_id, module_id=self.module_id, uploaded_at_ms=self.uploaded_at_ms
+        )
+        return self == given
 
     def upgrades_from(self, version: str) -> bool:
         """Whether a device that runs ``version`` may get it. What runs is not always known; then it may."""

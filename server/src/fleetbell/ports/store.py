@@ -224,6 +224,10 @@ class Reading(Protocol):
         device_type: str | None = None,
         model: str | None = None,
     ) -> Listed[Package]: ...
+    def package_like(self, package: Package) -> Package | None:
+        """The first of its application that is the same but for ``file_id``, number and time of upload."""
+        ...
+
     def package_in_use(self, file_id: str) -> bool:
         """Whether a task that has not ended needs it."""
         ...

@@ -185,6 +185,9 @@ class Upload:
     async def finish(self, new: NewPackage) -> Package:
         """Keep the package, durably; after any refusal nothing of it is left.
 
+        When the application has it already, that one is answered and nothing more is kept: who saw no answer
+        may upload again (decision 0028).
+
         Raises:
             InputInvalid: the file is empty, or has another SHA-256 than was said.
             StorageFull: the disk has no room.
@@ -249,16 +252,20 @@ class Upload:
                 source_versions=new.source_versions,
                 made_on=new.made_on,
             )
-            return await self._store.write(lambda tx: _added(tx, package))
+            kept = await self._store.write(lambda tx: _kept_once(tx, package))
         except BaseException:
             await self._blobs.delete(file_id)
             raise
+        if kept.file_id != file_id:
+            await self._blobs.delete(file_id)
+        return kept
 
 
-def _added(tx: Transaction, package: Package) -> Package:
+def _kept_once(tx: Transaction, package: Package) -> Package:
+    """The package, added unless there is one like it: also of two uploads that end at the same time."""
     if tx.application(package.application_id) is None:
         raise ApplicationUnknown(f"there is no application {package.application_id!r}")
-    return tx.add_package(package)
+    return tx.package_like(package) or tx.add_package(package)
 
 
 def _own(package: Package | None, application_id: str, file_id: str) -> Package:

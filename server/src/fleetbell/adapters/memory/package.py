@@ -40,6 +40,9 @@ class Packages(Concept):
         ]
         return page_of(listed, page)
 
+    def package_like(self, package: Package) -> Package | None:
+        return next((one for one in self._rows.packages.values() if one.is_like(package)), None)
+
     def package_in_use(self, file_id: str) -> bool:
         return any(task.file_id == file_id and not task.status.ended for task in self._rows.tasks.values())
 

@@ -78,6 +78,14 @@ class PackageReading(Reader):
         )
         return Listed(tuple(map(_package, listed.rows)), listed.total)
 
+    def package_like(self, package: Package) -> Package | None:
+        rows = self._rows(
+            f"SELECT {_COLUMNS}, module_id FROM package WHERE application_id = ? AND sha256 = ? "
+            "ORDER BY module_id",
+            (package.application_id, package.digests.sha256),
+        )
+        return next((one for one in map(_package, rows) if one.is_like(package)), None)
+
     def package_in_use(self, file_id: str) -> bool:
         return bool(
             self._value(

@@ -91,6 +91,26 @@ class PackagesContract:
         assert ids(packages("app-1", Page(1, 3)).rows) == "e"
         assert packages("app-1", Page(1, 3), manufacturer_name="Acme").total == 3
 
+    async def test_a_package_is_found_by_all_that_is_said_of_it(self, store: Store) -> None:
+        acme = Product("Acme", "WaterMeter", "WM10")
+        package = replace(a_package("one", product=acme), source_versions=("1.0",), description=ODD_TEXT)
+        others = [
+            replace(package, version="9"),
+            replace(package, kind=UpgradeKind.FIRMWARE),
+            replace(package, product=Product("Acme", "WaterMeter", "")),
+            replace(package, name="other"),
+            replace(package, description=""),
+            replace(package, source_versions=()),
+            replace(package, digests=replace(package.digests, sha256="1" * 64)),
+            replace(package, application_id="app-2"),
+        ]
+        [first, _] = await store.write(
+            lambda tx: [tx.add_package(package), tx.add_package(replace(package, file_id="two"))]
+        )
+
+        assert store.reading.package_like(replace(package, file_id="new", uploaded_at_ms=9**9)) == first
+        assert [store.reading.package_like(other) for other in others] == [None] * len(others)
+
     async def test_a_package_is_in_use_until_its_tasks_have_ended(self, store: Store) -> None:
         assert not store.reading.package_in_use("pkg-1")
         attempt = await begin_one(store)
