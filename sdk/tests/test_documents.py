@@ -16,7 +16,7 @@ from fleetbell_sdk import AsyncClient, AsyncReceiver, Client, Receiver, errors, 
 from fleetbell_sdk.frameworks import standalone
 from fleetbell_sdk.legacy import platform, push
 from fleetbell_sdk.legacy.dto import Dto
-from fleetbell_sdk.testing import deliver, software_result
+from fleetbell_sdk.testing import Delivery, Outcome, Signed, Story, deliver, software_result
 
 from .certificates import Certificates
 from .scripted import Answer, Platform
@@ -44,7 +44,7 @@ VALUES: set[type] = {
     kind
     for kind in (getattr(fleetbell_sdk, name) for name in fleetbell_sdk.__all__)
     if inspect.isclass(kind) and dataclasses.is_dataclass(kind) and kind not in KEYS
-}
+} | {Outcome, Delivery, Signed}
 DTOS: set[type] = {
     kind
     for kind in (getattr(legacy, name) for name in legacy.__all__)
@@ -99,7 +99,9 @@ def callables() -> dict[str, list[Callable[..., object]]]:
     found: dict[str, list[Callable[..., object]]] = {"receive": [Receiver.receive], "on": [Receiver.on]}
     found |= {kind.__name__: [kind] for kind in (Client, AsyncClient, Receiver, fleetbell_sdk.KeySet)}
     offers = [offered(module) for module in MODULES]
-    offers += [dict(vars(kind)) for kind in (Client, fleetbell_sdk.KeySet, standalone.Server)]
+    offers += [
+        dict(vars(kind)) for kind in (Client, fleetbell_sdk.KeySet, standalone.Server, Story, Delivery)
+    ]
     offers += [dict(vars(legacy.PushMessageReceiver))]
     for name, value in itertools.chain(*(offer.items() for offer in offers)):
         if inspect.isfunction(value):
