@@ -36,6 +36,9 @@ MODULES = [
     "fleetbell_sdk.frameworks.standalone",
     "fleetbell_sdk.frameworks.flask",
     "fleetbell_sdk.frameworks.starlette",
+    "fleetbell_sdk.frameworks.django",
+    "fleetbell_sdk.frameworks.wsgi",
+    "fleetbell_sdk.frameworks.asgi",
     "fleetbell_sdk.legacy",
 ]
 OUR_OWN = {"REFUSALS", "refusal"}  # the table itself is on the page

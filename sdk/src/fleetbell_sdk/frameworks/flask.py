@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fleetbell_sdk.receiver import Receiver
+from fleetbell_sdk.frameworks import wsgi
+from fleetbell_sdk.frameworks._request import length_of
+from fleetbell_sdk.receiver import Receiver, Reply
 
 try:
     import flask
@@ -27,8 +29,8 @@ def view(receiver: Receiver) -> Callable[[], flask.Response]:
     """A Flask view, for POST, that hands each push message to ``receiver``."""
 
     def push() -> flask.Response:
-        body = flask.request.stream.read(receiver.body_limit_bytes + 1)
-        reply = receiver.receive(body, dict(flask.request.headers))
+        body = _body(receiver.body_limit_bytes)
+        reply = body if isinstance(body, Reply) else receiver.receive(body, dict(flask.request.headers))
         return flask.Response(reply.body, reply.status, dict(reply.headers))
 
     return push
@@ -39,3 +41,12 @@ def blueprint(receiver: Receiver, path: str = DEFAULT_PATH, *, name: str = "flee
     made = flask.Blueprint(name, __name__)
     made.add_url_rule(path, "push", view(receiver), methods=["POST"])
     return made
+
+
+def _body(limit_bytes: int) -> bytes | Reply:
+    """The body, or the answer that the request gets instead."""
+    length = flask.request.environ.get("CONTENT_LENGTH")
+    if not length:
+        return wsgi.read_body(flask.request.environ, limit_bytes=limit_bytes)
+    announced = length_of(length, limit_bytes=limit_bytes)
+    return announced if isinstance(announced, Reply) else flask.request.get_data()

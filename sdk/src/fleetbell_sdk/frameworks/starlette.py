@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from fleetbell_sdk.frameworks._request import BROKEN_OFF, length_of
 from fleetbell_sdk.receiver import AsyncReceiver, Receiver, Reply
 
 try:
@@ -40,6 +41,20 @@ def route(receiver: AsyncReceiver | Receiver, path: str = DEFAULT_PATH) -> Route
 
 
 async def _received(receiver: AsyncReceiver | Receiver, request: Request) -> Reply:
+    body = await _body(request, receiver)
+    if isinstance(body, Reply):
+        return body
+    if isinstance(receiver, AsyncReceiver):
+        return await receiver.receive(body, request.headers)
+    return await asyncio.to_thread(receiver.receive, body, request.headers)
+
+
+async def _body(request: Request, receiver: AsyncReceiver | Receiver) -> bytes | Reply:
+    """The body, or the answer that the request gets instead."""
+    length = request.headers.get("content-length")
+    announced = 0 if length is None else length_of(length, limit_bytes=receiver.body_limit_bytes)
+    if isinstance(announced, Reply):
+        return announced
     body = bytearray()
     try:
         async for chunk in request.stream():
@@ -47,7 +62,5 @@ async def _received(receiver: AsyncReceiver | Receiver, request: Request) -> Rep
             if len(body) > receiver.body_limit_bytes:
                 return receiver.too_large()
     except ClientDisconnect:
-        return Reply.text(400, "the body ended early")  # nobody hears it, and no traceback is logged
-    if isinstance(receiver, AsyncReceiver):
-        return await receiver.receive(bytes(body), request.headers)
-    return await asyncio.to_thread(receiver.receive, bytes(body), request.headers)
+        return BROKEN_OFF  # no traceback is logged
+    return bytes(body)
