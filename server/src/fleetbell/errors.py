@@ -220,6 +220,10 @@ class StorageFull(DomainError):
     """The disk has no room for this; nothing of it was kept."""
 
 
+class StorageFailed(DomainError):
+    """The disk failed in the middle of this. Not more is known: it may turn out to be kept."""
+
+
 class Busy(DomainError):
     """The platform has as much work waiting as it takes; the caller may repeat in a moment."""
 

@@ -19,7 +19,7 @@ import apsw
 import pytest
 
 from fleetbell.adapters.sqlite.store import DatabaseUnusable, SqliteStore
-from fleetbell.errors import StorageFull
+from fleetbell.errors import StorageFailed, StorageFull
 from fleetbell.testing.makers import a_device
 from server.tests.adapters.day import Day, Work, state_of, states
 from server.tests.adapters.failing_disk import (
@@ -302,7 +302,9 @@ async def test_a_disk_that_fails_at_any_moment_is_told_of_and_got_over(
 
         assert life.disk.failures
         assert cuts.lost == []
-        assert {type(refusal) for refusal in life.refusals} <= {StorageFull if kind == "full" else OSError}
+        assert {type(refusal) for refusal in life.refusals} <= {
+            StorageFull if kind == "full" else StorageFailed
+        }
     finally:
         life.disk.unregister()
 

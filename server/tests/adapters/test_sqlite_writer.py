@@ -16,6 +16,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+import structlog
 
 from fleetbell.adapters.sqlite import migrate as migrate_module
 from fleetbell.adapters.sqlite import writer as writer_module
@@ -214,13 +215,20 @@ async def test_when_the_commit_itself_finds_the_disk_full_everyone_is_told_and_n
         await writer.write(adding(1))
 
         disk.full = True
-        outcomes = await asyncio.gather(
-            writer.write(adding(2)), writer.write(adding(3)), return_exceptions=True
-        )
-        assert [type(outcome) for outcome in outcomes] == [StorageFull, StorageFull]
+        with structlog.testing.capture_logs() as logs:
+            outcomes = await asyncio.gather(
+                writer.write(adding(2)), writer.write(adding(3)), return_exceptions=True
+            )
+            with pytest.raises(StorageFull):
+                await writer.write(adding(3))
+            assert [type(outcome) for outcome in outcomes] == [StorageFull, StorageFull]
 
-        disk.full = False
-        await writer.write(adding(4))
+            disk.full = False
+            await writer.write(adding(4))
+        assert [line["event"] for line in logs] == [
+            "the database cannot be written",
+            "the database can be written again",
+        ]
         kept = await writer.write(lambda db: db.execute("SELECT number FROM kept").fetchall())
         assert kept == [(1,), (4,)]
         assert writer.counts.failed in (1, 2)  # together or one by one

@@ -6,7 +6,7 @@ from fleetbell import errors
 from fleetbell.northbound.errors import FAULTS, TABLE, Family, api_error
 
 PROOF = {errors.AppKeyMissing, errors.ApplicationUnknown, errors.TokenInvalid, errors.RateExceeded}
-ALWAYS = {errors.InputInvalid, errors.Busy, errors.StorageFull}
+ALWAYS = {errors.InputInvalid, errors.Busy, errors.StorageFull, errors.StorageFailed}
 
 REACH: dict[Family, set[type[errors.DomainError]]] = {
     Family.LOGIN: {*ALWAYS, errors.CredentialsInvalid, errors.CredentialsMissing},

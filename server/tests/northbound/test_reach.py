@@ -204,12 +204,16 @@ async def groups(door: Door) -> None:
 
 
 async def troubles(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store takes no writes for a while, and then the disk is full."""
+    """The store takes no writes for a while, then the disk is full, then it fails."""
     package, device = await door.house.package(), await door.house.device("meter-4")
     task = {"fileId": package.file_id, "targets": {"devices": [device.device_id]}}
     members = {"devGroupId": "grp-1", "deviceIds": [device.device_id]}
     form = {"appId": "app-1", "secret": door.secrets["app-1"]}
-    for trouble in (errors.Busy("too much waits"), errors.StorageFull("the disk is full")):
+    for trouble in (
+        errors.Busy("too much waits"),
+        errors.StorageFull("the disk is full"),
+        errors.StorageFailed("the disk failed"),
+    ):
 
         async def write(_: object, trouble: errors.DomainError = trouble) -> None:
             raise trouble

@@ -65,9 +65,11 @@ _NO_DEVICE_OR_FILE = ApiError(404, "123002", "Device or package file not found."
 
 
 def _not_now(code: str, sentence: str) -> dict[type[errors.DomainError], ApiError]:
-    """Too much work, or no room on the disk: not in the documents' tables, 503 is among their statuses."""
+    """Too much work, or a disk that is full or fails: not in the documents' tables, 503 is among their
+    statuses.
+    """
     row = ApiError(503, code, sentence)
-    return {errors.Busy: row, errors.StorageFull: row}
+    return {errors.Busy: row, errors.StorageFull: row, errors.StorageFailed: row}
 
 
 TABLE: Mapping[Family, Mapping[type[errors.DomainError], ApiError]] = {

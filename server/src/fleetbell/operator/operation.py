@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from fleetbell.domain.token import Scope
-from fleetbell.errors import ApplicationUnknown, Busy, DomainError, InputInvalid, StorageFull
+from fleetbell.errors import ApplicationUnknown, Busy, DomainError, InputInvalid, StorageFailed, StorageFull
 from fleetbell.operator import problem
 
 JSON: Final = "application/json"
@@ -265,7 +265,7 @@ def _all(
     if "query" in hints or "body" in hints:
         found.append(InputInvalid)
     if writes:
-        found += [Busy, StorageFull]
+        found += [Busy, StorageFailed, StorageFull]
     return tuple(dict.fromkeys(found))
 
 

@@ -52,6 +52,7 @@ STATUS: Final[Mapping[type[errors.DomainError], int]] = {
     errors.SigningKeyRotating: 409,
     errors.SecretRotating: 409,
     errors.Busy: 503,
+    errors.StorageFailed: 503,
     errors.StorageFull: 507,
 }
 """Refusals that are not 400."""

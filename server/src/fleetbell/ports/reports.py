@@ -23,7 +23,7 @@ class Reports(Protocol):
     async def record(self, action_id: int, report: Report, *, note: str = "") -> Recorded:
         """Apply ``report`` and keep ``note`` beside it.
 
-        Raises Busy or StorageFull; then nothing was kept and the device may repeat.
+        Raises Busy, StorageFull or StorageFailed; then the device may repeat.
         """
         ...
 

@@ -643,6 +643,7 @@ class Store(Protocol):
         Raises:
             Busy: too many works are waiting; this one was not begun.
             StorageFull: the disk is full; nothing was kept.
+            StorageFailed: the disk failed; nothing was kept, or all of it.
         """
         ...
 

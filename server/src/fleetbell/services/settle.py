@@ -9,7 +9,7 @@ import structlog
 
 from fleetbell.clock import Clock
 from fleetbell.domain.delivery import Settlement
-from fleetbell.errors import Busy, StorageFull
+from fleetbell.errors import Busy, StorageFailed, StorageFull
 from fleetbell.ports.store import HandOver, Store, Take, Transaction
 from fleetbell.services.outlet import Sending
 
@@ -100,5 +100,5 @@ class Settler:
 
 def log_outage(event: str, error: Exception) -> None:
     """With a traceback only when it is none of the ways in which a store says no."""
-    known = isinstance(error, Busy | StorageFull | OSError)
+    known = isinstance(error, Busy | StorageFull | StorageFailed | OSError)
     _log.error(event, error=str(error) or type(error).__name__, exc_info=not known)

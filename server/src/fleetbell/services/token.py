@@ -13,6 +13,7 @@ from fleetbell.errors import (
     ApplicationUnknown,
     Busy,
     InputInvalid,
+    StorageFailed,
     StorageFull,
     TokenInvalid,
 )
@@ -113,7 +114,7 @@ class Tokens:
             return
         try:
             await self._store.write(lambda tx: tx.note_api_token_use(token.token_id, day))
-        except (Busy, StorageFull):
+        except (Busy, StorageFull, StorageFailed):
             return
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fleetbell.domain.subtask import Report, SubTaskStatus, UpgradeKind, UpgradeState
-from fleetbell.errors import Busy, StorageFull
+from fleetbell.errors import Busy, StorageFailed, StorageFull
 from fleetbell.ports.reports import Recorded
 from fleetbell.southbound.ddi.door import DoorSettings
 from fleetbell.testing.makers import a_device
@@ -371,7 +371,8 @@ class _Refusing:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "retry_after"), [(Busy("later"), 429, "1"), (StorageFull("full"), 503, "60")]
+    ("error", "status", "retry_after"),
+    [(Busy("later"), 429, "1"), (StorageFull("full"), 503, "60"), (StorageFailed("failed"), 503, "60")],
 )
 async def test_what_cannot_be_kept_now_is_refused_with_when_to_come_again(
     house: House, error: Exception, status: int, retry_after: str

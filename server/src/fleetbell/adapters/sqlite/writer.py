@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import queue
 import threading
 import time
@@ -12,9 +11,12 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import apsw
+import structlog
 
-from fleetbell.errors import Busy, StorageFull
+from fleetbell.errors import Busy, StorageFailed, StorageFull
 from fleetbell.ports.measures import CommitCounts
+
+_log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -56,6 +58,7 @@ class Writer(Generic[W]):
         self._loop = loop
         self._queue: queue.SimpleQueue[_Job[W] | None] = queue.SimpleQueue()
         self._closing = False
+        self._failing = False  # the last commit came to grief, and the log says so
         self.counts = CommitCounts()
         self._thread = threading.Thread(target=self._run, name="fleetbell-writer", daemon=True)
         self._thread.start()
@@ -108,12 +111,25 @@ class Writer(Generic[W]):
             self._db.execute("COMMIT")
             self.counts.works.observe(len(jobs))
             self.counts.took_s.observe(time.perf_counter() - began_s)
+            self._note_success()
         except Exception as error:
             self.counts.failed += 1
             told = _in_our_words(error)
             for job in jobs:
                 job.error = told
             self._roll_back()
+            self._note_failure(told)
+
+    def _note_failure(self, error: Exception) -> None:
+        """One line when it begins; whoever asked is told each time."""
+        if not self._failing:
+            self._failing = True
+            _log.error("the database cannot be written", error=str(error) or type(error).__name__)
+
+    def _note_success(self) -> None:
+        if self._failing:
+            self._failing = False
+            _log.info("the database can be written again")
 
     def _roll_back(self) -> None:
         """End a transaction that failed. When even that fails, BEGIN tells the next group so."""
@@ -136,8 +152,8 @@ class Writer(Generic[W]):
 def _in_our_words(error: Exception) -> Exception:
     if isinstance(error, apsw.FullError):
         return StorageFull("the disk that holds the database is full; nothing of this was kept")
-    if isinstance(error, apsw.IOError):  # not more is promised: after a kill it may turn out to be kept
-        return OSError(errno.EIO, f"the disk that holds the database failed ({error}); try again")
+    if isinstance(error, apsw.IOError):
+        return StorageFailed(f"the disk that holds the database failed ({error}); try again in a moment")
     if isinstance(error, apsw.BusyError):
         return Busy("another process keeps the database to itself; try again in a moment")
     if isinstance(error, StopIteration):  # no future takes it, and the rest of its group would never be told

@@ -15,7 +15,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fleetbell.clock import Clock
 from fleetbell.domain.device import Device
-from fleetbell.errors import ActionEnded, ActionUnknown, Busy, DomainError, InputInvalid, StorageFull
+from fleetbell.errors import (
+    ActionEnded,
+    ActionUnknown,
+    Busy,
+    DomainError,
+    InputInvalid,
+    StorageFailed,
+    StorageFull,
+)
 from fleetbell.ids import new_id
 from fleetbell.ports.blobs import Blobs
 from fleetbell.ports.reports import Reports
@@ -40,8 +48,13 @@ _STATUS_OF: dict[type[DomainError], int] = {
     MediaTypeRefused: 415,
     Busy: 429,
     StorageFull: 503,
+    StorageFailed: 503,
 }
-_RETRY_AFTER_S: dict[type[DomainError], bytes] = {Busy: b"1", StorageFull: b"60"}
+_RETRY_AFTER_S: dict[type[DomainError], bytes] = {
+    Busy: b"1",
+    StorageFull: b"60",
+    StorageFailed: b"60",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
