@@ -35,9 +35,13 @@ class Block:
 
     @property
     def file_name(self) -> str | None:
-        """The name under which the page tells the reader to save this program."""
-        named = re.findall(r"`(\w+\.py)`", self.before.rpartition("\n```\n")[2])
-        return named[0] if self.language == "python" and named else None
+        """The name under which the page tells the reader to save this program or settings."""
+        endings = {"python": "py", "toml": "toml"}
+        if self.language not in endings:
+            return None
+        ending = endings[self.language]
+        named = re.findall(rf"`([\w-]+\.{ending})`", self.before.rpartition("\n```\n")[2])
+        return named[0] if named else None
 
 
 def blocks(page: Path) -> list[Block]:

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from fleetbell.cli.simulation.fates import KNOWN_FATES
 from fleetbell_sdk.testing import push_headers, software_result
 from fleetbell_sdk.wire import encode
 from tests.e2e.pages import ROOT, blocks, run, script
 from tests.programs import require
 
 RECEIVE = ROOT / "docs" / "how-to" / "receive.md"
+FAILURES = ROOT / "docs" / "how-to" / "try-every-failure.md"
 OLD = ROOT / "docs" / "how-to" / "old-applications.md"
 
 # The log of the receiver that was started last says where it listens.
@@ -94,3 +96,22 @@ def test_the_page_on_old_applications_runs_one_against_a_platform(short_path: Pa
     assert len(re.findall(r"^result \S+ SUCCESS 2.0$", said, re.MULTILINE)) == 2
     assert len(re.findall(r"^sub task \S+ success$", said, re.MULTILINE)) == 2
     assert "is not checked" not in said  # the page names the platform's CA
+
+
+def test_the_page_on_failures_shows_every_result_code_and_reason(short_path: Path) -> None:
+    said = run(script(FAILURES, "failure-trial"), short_path, {"https://127.0.0.1:8743": PLATFORM_HERE})
+
+    results = re.findall(r"^result \S+ (?:SUCCESS|FAIL) (\d+) (.+)$", said, re.MULTILINE)
+    assert {(fate.ended.error_code, fate.ended.description) for fate in KNOWN_FATES.values()} < set(results)
+    assert results.count(("301", "the enclosure is frozen")) == 2 * 2  # and again in the retry
+
+
+def test_the_page_on_failures_names_every_fate_beside_its_result() -> None:
+    table = re.findall(r"^\| (\S.*?) \| (.+?) \| (`.+) \|$", FAILURES.read_text(), re.MULTILINE)
+    told = {name: (code, words) for code, words, names in table for name in re.findall("`(.+?)`", names)}
+
+    assert set(told) == set(KNOWN_FATES)
+    for name, (code, words) in told.items():
+        ended = KNOWN_FATES[name].ended
+        assert code in (ended.error_code, "any other")
+        assert words == ended.description or "what the device says" in words

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from fleetbell.cli.simulation.fleet import Fates, Fleet, Identity, Luck
+from fleetbell.cli.simulation.fleet import FAILURES, Fates, Fleet, Identity, Luck
 from fleetbell.cli.simulation.ledger import Did, Event, Ledger, LedgerReader
-from fleetbell.cli.simulation.upgrade import Failure, Manners
+from fleetbell.cli.simulation.scenario import named
+from fleetbell.cli.simulation.upgrade import Manners
 
 BLOB = bytes(range(256)) * 400
 QUICK = Manners(poll_s=0.01, install_s=0, off_s=0.01, again_s=0.01)
@@ -28,6 +29,7 @@ class Door:
         self.ranges: list[str] = []
         self.closed: dict[str, Any] | None = None
         self.canceling = False
+        self.cancel_after: str | None = None  # the report after which the action is taken back
         self.refusals: list[int] = []  # statuses for the next reports
         self.cut_at: int | None = None  # the first download breaks after so many bytes
         self.unknown = 0
@@ -85,28 +87,33 @@ class Door:
             return web.Response(status=self.refusals.pop(0))
         if body["status"]["execution"] == "closed":
             self.closed = body["status"]
+            self.canceling = False
+        if body["status"]["execution"] == self.cancel_after:
+            self.canceling = True
         return web.Response()
 
     async def _cancel(self, request: web.Request) -> web.Response:
         return web.json_response({"id": "7", "cancelAction": {"stopId": "7"}})
 
     async def _given_up(self, request: web.Request) -> web.Response:
-        self.heard.append("given up")
+        status = (await request.json())["status"]
+        self.heard.append("given up" if status["execution"] == "closed" else "not given up")
         self.canceling, self.closed = False, {}
         return web.Response()
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         self.ranges.append(request.headers.get("Range", ""))
-        start = int(self.ranges[-1].removeprefix("bytes=").removesuffix("-") or 0)
-        response = web.StreamResponse(status=206 if start else 200)
-        response.content_length = len(BLOB) - start
+        first, _, last = self.ranges[-1].removeprefix("bytes=").partition("-")
+        start, end = int(first or 0), int(last or len(BLOB) - 1) + 1
+        response = web.StreamResponse(status=206 if self.ranges[-1] else 200)
+        response.content_length = end - start
         await response.prepare(request)
         if self.cut_at is not None and not start:
             await response.write(BLOB[: self.cut_at])
             assert request.transport is not None
             request.transport.abort()
             return response
-        await response.write(BLOB[start:])
+        await response.write(BLOB[start:end])
         return response
 
 
@@ -122,8 +129,10 @@ async def door() -> AsyncIterator[Door]:
     await runner.cleanup()
 
 
-async def lived(door: Door, tmp_path: Path, *, luck: Luck | None = None, token: str = "t") -> list[Event]:
-    """The life of one device until its upgrade has ended."""
+async def lived(
+    door: Door, tmp_path: Path, *, luck: Luck | None = None, token: str = "t", fate: str | None = None
+) -> list[Event]:
+    """The life of one device until its upgrade has ended, or its life."""
     ledger = tmp_path / "ledger.jsonl"
     with Ledger(ledger) as kept:
         fleet = Fleet(
@@ -133,6 +142,7 @@ async def lived(door: Door, tmp_path: Path, *, luck: Luck | None = None, token: 
             luck=luck or Luck(),
             manners=QUICK,
             ledger=kept,
+            scenario=None if fate is None else named(fate),
         )
         await asyncio.wait_for(fleet.run(upgrades=1), 20)
     return list(LedgerReader(ledger).fresh())
@@ -191,8 +201,8 @@ async def test_a_device_that_fails_says_how(door: Door, tmp_path: Path) -> None:
     await lived(door, tmp_path, luck=Luck(fail=1))
 
     assert door.closed is not None
-    assert door.closed["details"][0] in {failure.words for failure in Failure}
-    assert door.closed["code"] in {failure.code for failure in Failure}
+    assert door.closed["details"][0] in {failure.words for failure in FAILURES}
+    assert door.closed["code"] in {failure.code for failure in FAILURES}
 
 
 async def test_a_device_that_lost_power_begins_again_and_succeeds(door: Door, tmp_path: Path) -> None:
@@ -215,6 +225,92 @@ async def test_a_device_gives_up_when_it_is_asked_to(door: Door, tmp_path: Path)
 
     assert dids(events) == [Did.CANCELED]
     assert door.heard == ["given up", "attributes"]
+
+
+async def test_a_device_that_stops_at_the_half_asks_for_no_more(door: Door, tmp_path: Path) -> None:
+    """Else the platform may have sent it all into some buffer, and take it for downloaded."""
+    events = await lived(door, tmp_path, fate="dies-downloading")
+
+    assert door.ranges == ["bytes=0-51199"]
+    assert dids(events) == [Did.DOWNLOADING, Did.POWER_LOST]
+    assert door.heard == ["attributes"]
+
+
+async def test_a_download_that_is_given_up_ends_with_its_code(door: Door, tmp_path: Path) -> None:
+    await lived(door, tmp_path, fate="download-timed-out")
+
+    assert door.ranges == ["bytes=0-51199"]
+    assert door.closed is not None
+    assert (door.closed["code"], door.closed["details"]) == (6, ["download timed out"])
+
+
+async def test_a_connection_that_is_lost_is_made_again_for_the_rest(door: Door, tmp_path: Path) -> None:
+    events = await lived(door, tmp_path, fate="resumed-download")
+
+    assert door.ranges == ["bytes=0-51199", "bytes=51200-"]
+    assert events[-1].did is Did.SUCCESS
+
+
+async def test_a_failure_without_a_code_sends_none(door: Door, tmp_path: Path) -> None:
+    await lived(door, tmp_path, fate="no-code")
+
+    assert door.closed == {"execution": "closed", "result": {"finished": "failure"}}
+
+
+async def test_a_device_that_says_no_gives_up_when_it_is_told_to(door: Door, tmp_path: Path) -> None:
+    door.cancel_after = "rejected"
+    events = await lived(door, tmp_path, fate="rejects")
+
+    assert door.heard == ["attributes", "rejected", "given up"]
+    assert dids(events) == [Did.CANCELED]
+
+
+async def test_a_device_may_answer_a_cancel_with_its_success(door: Door, tmp_path: Path) -> None:
+    door.cancel_after = "proceeding"
+    events = await lived(door, tmp_path, fate="late-report")
+
+    assert door.heard == ["attributes", "proceeding", "closed"]
+    assert events[-1].did is Did.SUCCESS
+
+
+async def test_a_device_may_refuse_a_cancel(door: Door, tmp_path: Path) -> None:
+    door.cancel_after = "proceeding"
+    events = await lived(door, tmp_path, fate="cancel-refused")
+
+    assert door.heard == ["attributes", "proceeding", "not given up", "closed"]
+    assert events[-1].did is Did.SUCCESS
+
+
+async def test_a_device_that_rolls_back_tells_its_old_version_first(door: Door, tmp_path: Path) -> None:
+    await lived(door, tmp_path, fate="rollback")
+
+    assert door.heard == ["attributes", "proceeding", "attributes", "closed"]
+
+
+async def test_a_device_may_go_back_after_its_success(door: Door, tmp_path: Path) -> None:
+    await lived(door, tmp_path, fate="rollback-after-success")
+
+    assert door.heard == ["attributes", "proceeding", "closed", "attributes"]
+
+
+async def test_words_that_are_not_in_the_protocol_do_not_stop_a_device(door: Door, tmp_path: Path) -> None:
+    await lived(door, tmp_path, fate="unknown-words")
+
+    assert door.heard == ["attributes", "rebooting", "proceeding", "closed"]
+
+
+async def test_second_thoughts_come_after_the_end(door: Door, tmp_path: Path) -> None:
+    await lived(door, tmp_path, fate="second-thoughts")
+
+    assert door.heard == ["attributes", "proceeding", "closed", "closed"]
+    assert door.closed is not None
+    assert door.closed["result"] == {"finished": "failure"}
+
+
+async def test_a_silent_device_is_not_heard(door: Door, tmp_path: Path) -> None:
+    events = await lived(door, tmp_path, fate="silent")
+
+    assert (events, door.heard) == ([], [])
 
 
 async def test_a_device_outlives_a_platform_that_is_away(tmp_path: Path) -> None:

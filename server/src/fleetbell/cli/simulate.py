@@ -18,10 +18,12 @@ from cyclopts.validators import Number
 
 from fleetbell.cli.door import Operator, operator
 from fleetbell.cli.place import HERE, Place
+from fleetbell.cli.simulation.fates import KNOWN_FATES
 from fleetbell.cli.simulation.fleet import Fleet, Identity, Luck
 from fleetbell.cli.simulation.ledger import Ledger
+from fleetbell.cli.simulation.scenario import DEVICES_UNLESS_SAID, named, overview
 from fleetbell.cli.simulation.upgrade import Manners
-from fleetbell.cli.terminal import Failed, counted, remark
+from fleetbell.cli.terminal import Failed, counted, print_table, remark
 from fleetbell.config import Settings
 from fleetbell.operator.views import ApplicationView, DeviceToAdd, DeviceView, Health, Items
 
@@ -39,7 +41,7 @@ class Member(msgspec.Struct, frozen=True):
 
 def simulate(
     *,
-    devices: PositiveInt = 10,
+    devices: PositiveInt | None = None,
     prefix: str = "sim-",
     app: str | None = None,
     url: str | None = None,
@@ -47,6 +49,7 @@ def simulate(
     gateway_token: str | None = None,
     fleet: Path | None = None,
     ca: Path | None = None,
+    scenario: str | None = None,
     fail: Share = 0.0,
     lose_power: Share = 0.0,
     slow: Share = 0.0,
@@ -67,7 +70,7 @@ def simulate(
     Parameters
     ----------
     devices: int
-        How many.
+        How many; without it, as many as the scenario counts, or 10.
     prefix: str
         What their node ids begin with; a number follows.
     app: str
@@ -82,8 +85,11 @@ def simulate(
         A file of JSON lines with node_id and target_token: be these devices, which are registered already.
     ca: Path
         The CA file to trust; without it, the running platform's, or with --url the system's CAs.
+    scenario: str
+        What happens to which devices: the name of a fate that all have, every-outcome (each fate for one), or
+        a TOML file. The word list shows the fates and how each ends.
     fail: float
-        The share of devices that fail, from 0 to 1.
+        The share of devices that fail, from 0 to 1. This and the other shares are for devices without a fate.
     lose_power: float
         The share that loses power in the middle and begins again.
     slow: float
@@ -103,11 +109,18 @@ def simulate(
     seed: int
         Another number gives the bad luck to other devices.
     """
+    if scenario == "list":
+        _show_fates()
+        return
+    wanted = None if scenario is None else named(scenario)
     luck = Luck(
         fail=fail, lose_power=lose_power, slow=slow, slow_bytes_per_s=slow_bytes_s, twice=twice, seed=seed
     )
     manners = Manners(poll_s=poll_s, install_s=install_s)
-    node_ids = [f"{prefix}{number:04}" for number in range(1, devices + 1)]
+    count = devices or (DEVICES_UNLESS_SAID if wanted is None else wanted.devices)
+    node_ids = [f"{prefix}{number:04}" for number in range(1, count + 1)]
+    if wanted is not None and fleet is None:
+        wanted.cast(node_ids)  # refused before anything is registered
     settings = place.settings().settings
 
     async def run() -> None:
@@ -131,11 +144,19 @@ def simulate(
                 manners=manners,
                 ledger=kept,
                 tls=tls,
+                scenario=wanted,
             )
+            for line in overview(pretend.fates.cast):
+                remark(line)
             remark(f"{counted(len(members), 'device')} at {door_url}; Ctrl-C stops")
             await _until_stopped(pretend, upgrades)
 
     uvloop.run(run())
+
+
+def _show_fates() -> None:
+    rows = [(known.name, known.result, known.told) for known in KNOWN_FATES.values()]
+    print_table(("fate", "result", "the device"), rows, empty="")
 
 
 async def _until_stopped(fleet: Fleet, upgrades: int | None) -> None:

@@ -8,7 +8,7 @@ until it is back. What goes wrong on it, and when, is its :class:`Fate`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 
@@ -28,13 +28,15 @@ class Device:
         url: str,
         line: Line,
         ledger: Ledger,
-        fate: Callable[[str, str], Fate],
+        fate: Callable[[str, str, int], Fate],
         manners: Manners,
         chance: Random,
         sw_version: str,
         fw_version: str,
     ) -> None:
-        """``url`` is the beginning of all its paths; ``fate`` is asked with its node id and a version."""
+        """``url`` is the beginning of all its paths; ``fate`` is asked with its node id, a version, and how
+        many upgrades it has had.
+        """
         self.node_id = node_id
         self.ended: set[str] = set()
         self.line = line
@@ -44,7 +46,8 @@ class Device:
         self._manners = manners
         self._chance = chance
         self._attributes = {"sw_version": sw_version, "fw_version": fw_version, "serial": node_id}
-        self._cut: set[str] = set()  # actions during which the power went; it does so once
+        self._begun: set[str] = set()  # actions; the power goes only during the first try at one
+        self._open: dict[str, Upgrade] = {}  # those that go on until they are told to give up
 
     async def run(self, *, upgrades: int | None = None) -> None:
         """Live until so many upgrades have ended and nothing more is wanted, or for ever."""
@@ -57,7 +60,9 @@ class Device:
                     continue  # there may be more to do, so it asks again at once
                 if poll is not None and upgrades is not None and len(self.ended) >= upgrades:
                     return
-            except PowerLost:
+            except PowerLost as lost:
+                if not lost.back:
+                    return
                 wait_s = self._manners.off_s
             await asyncio.sleep(wait_s * (0.9 + 0.2 * self._chance.random()))
 
@@ -69,18 +74,26 @@ class Device:
         if links.cancel_action is not None:
             return await self._give_up(links.cancel_action.href)
         if links.config_data is not None:
-            body = {"mode": "merge", "data": self._attributes}
-            return (await self.line.send("PUT", links.config_data.href, body)).status == 200
+            return await self._tell(links.config_data.href, self._attributes)
         if links.deployment_base is not None:
             return await self._upgrade(links.deployment_base.href)
         return False
 
+    async def _tell(self, href: str, attributes: Mapping[str, str]) -> bool:
+        body = {"mode": "merge", "data": attributes}
+        return (await self.line.send("PUT", href, body)).status == 200
+
     async def _upgrade(self, href: str) -> bool:
         offer = await self.line.fetch(href, Offer)
-        if offer is None or offer.id in self.ended:
+        if offer is None or offer.id in self.ended or offer.id in self._open:
             return False
         chunk = offer.deployment.chunks[0]
-        fate = self._fate(self.node_id, chunk.version)
+        fate = self._fate(self.node_id, chunk.version, len(self._begun - {offer.id}))
+        told = dict(self._attributes)
+
+        async def tell_version() -> None:
+            await self._tell(f"{self._url}/configData", told)
+
         upgrade = Upgrade(
             offer.id,
             chunk,
@@ -88,21 +101,33 @@ class Device:
             node_id=self.node_id,
             line=self.line,
             ledger=self._ledger,
-            fate=replace(fate, power_cut=None) if offer.id in self._cut else fate,
+            fate=replace(fate, power_cut=None) if offer.id in self._begun else fate,
             manners=self._manners,
+            tell_version=tell_version,
         )
-        self._cut.add(offer.id)
+        self._begun.add(offer.id)
         end = await upgrade.run()
-        self.ended.add(offer.id)
-        if end is Did.SUCCESS:
-            self._attributes["fw_version" if chunk.firmware else "sw_version"] = chunk.version
+        if end is None:
+            self._open[offer.id] = upgrade
+        else:
+            self._end(upgrade, end)
         return True
+
+    def _end(self, upgrade: Upgrade, end: Did) -> None:
+        self.ended.add(upgrade.action_id)
+        if end is Did.SUCCESS and upgrade.fate.reboot is None:
+            kind = "fw_version" if upgrade.chunk.firmware else "sw_version"
+            self._attributes[kind] = upgrade.chunk.version
 
     async def _give_up(self, href: str) -> bool:
         offer = await self.line.fetch(href, CancelOffer)
         if offer is None:
             return False
         action_id = offer.cancel_action.stop_id
+        upgrade = self._open.pop(action_id, None)
+        if upgrade is not None:
+            self._end(upgrade, await upgrade.give_up(f"{href}/feedback"))
+            return True
         closed = await self.line.send("POST", f"{href}/feedback", feedback(offer.id, "closed", "success"))
         self.ended.add(action_id)
         self._ledger.note(self.node_id, Did.CANCELED, action_id=action_id, detail=f"answered {closed.status}")

@@ -70,16 +70,24 @@ class Line:
             await self._pause(wait_s)
 
     async def download(
-        self, url: str, *, begun: Callable[[], None], came: Callable[[int], None], bytes_per_s: int | None
+        self,
+        url: str,
+        *,
+        begun: Callable[[], None],
+        came: Callable[[int], None],
+        bytes_per_s: int | None,
+        first_bytes: int | None = None,
     ) -> tuple[int, str] | int:
         """Size and SHA-256 of what is there, or the status of a refusal.
 
         A transfer that breaks is taken up where it broke. ``begun`` is called with the first answer, ``came``
-        with the bytes so far; what it raises ends the transfer.
+        with the bytes so far; what it raises ends the transfer. ``first_bytes`` are asked for on their own: a
+        device that will stop there must not have the platform believe that it got all, as it would of a file
+        that fits into the buffers between them.
         """
         digest, size = hashlib.sha256(), 0
         while True:
-            headers = {**self._headers, **({"Range": f"bytes={size}-"} if size else {})}
+            headers = {**self._headers, **_range(size, first_bytes)}
             try:
                 async with self._session.get(url, headers=headers) as response:
                     if response.status == 416:
@@ -94,6 +102,8 @@ class Line:
                             came(size)
                             if bytes_per_s is not None:
                                 await asyncio.sleep(len(chunk) / bytes_per_s)
+                        if response.status == 206 and size == first_bytes:
+                            continue
                         return size, digest.hexdigest()
                     if response.status not in TRANSIENT:
                         return response.status
@@ -103,6 +113,13 @@ class Line:
 
     async def _pause(self, at_least_s: float = 0.0) -> None:
         await asyncio.sleep(max(at_least_s, self._again_s * (0.5 + self._chance.random())))
+
+
+def _range(size: int, first_bytes: int | None) -> dict[str, str]:
+    """The header that asks for what comes after ``size`` bytes, at first not beyond the first bytes."""
+    if first_bytes is not None and size < first_bytes:
+        return {"Range": f"bytes={size}-{first_bytes - 1}"}
+    return {"Range": f"bytes={size}-"} if size else {}
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float:
