@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from .certificates import Certificates
@@ -37,6 +37,7 @@ class Answer:
 
     status: int = 200
     body: object = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def content(self) -> bytes:
@@ -98,6 +99,8 @@ def running(certificates: Certificates) -> Iterator[Platform]:
                 )
             )
             self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
             if answer.status != 204:
                 self.send_header("Content-Length", str(len(answer.content)))
             self.end_headers()

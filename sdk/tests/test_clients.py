@@ -7,10 +7,20 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fleetbell_sdk import AsyncClient, Client, ConnectionFailed, NotifyType, TimedOut, errors
+from fleetbell_sdk import (
+    AsyncClient,
+    Client,
+    ConnectionFailed,
+    NotifyType,
+    Task,
+    TaskUnfinished,
+    TimedOut,
+    errors,
+)
 
 from .certificates import Certificates
 from .scripted import LOGIN_PATH, Answer, Call, Platform, a_token
@@ -41,7 +51,9 @@ def test_both_clients_offer_the_same_methods_with_the_same_parameters() -> None:
         ours, theirs = inspect.signature(method), inspect.signature(asynchronous[name])
         assert ours.parameters == theirs.parameters, name
         assert str(theirs.return_annotation).removeprefix("Async") == ours.return_annotation, name
-    assert inspect.signature(Client).parameters == inspect.signature(AsyncClient).parameters
+    ours, theirs = inspect.signature(Client), inspect.signature(AsyncClient)
+    annotated = str(theirs).replace("Awaitable[object]", "object")  # the one whose sleep is awaited
+    assert annotated == str(ours)
 
 
 def test_a_call_logs_in_and_one_connection_serves_all(client: Client, platform: Platform) -> None:
@@ -154,7 +166,7 @@ async def test_the_asyncio_client_iterates_too(async_client: AsyncClient, platfo
     ]
 
 
-def upload_arguments() -> dict[str, str]:
+def upload_arguments() -> dict[str, Any]:
     return {"version": "V1.1.0", "device_type": "WaterMeter", "model": "WM10"}
 
 
@@ -288,3 +300,153 @@ def test_logging_in_again_is_left_to_the_next_call_after_a_logout(client: Client
 
     assert platform.logins == 2
     assert platform.calls[1].json == {"accessToken": "token-1"}
+
+
+def an_upload(client: Client | AsyncClient, file: io.BytesIO, **more: Any) -> Any:
+    return client.upload_package(file, file_type="softwarePackage", **upload_arguments(), **more)
+
+
+class Breaking:
+    """Answers nothing to the first calls, and closes their connections."""
+
+    def __init__(self, platform: Platform, count: int) -> None:
+        self.left = count
+        self.work = Answer(200, PACKAGE)
+        self.bodies: list[bytes] = []
+        platform.answer = self
+
+    def __call__(self, call: Call) -> Answer:
+        if call.path == LOGIN_PATH:
+            return Answer(200, a_token())
+        self.bodies.append(call.body)
+        if self.left:
+            self.left -= 1
+            raise ConnectionAbortedError
+        return self.work
+
+
+def test_an_upload_that_breaks_off_is_repeated_with_the_same_bytes(
+    platform: Platform, certificates: Certificates
+) -> None:
+    breaking, slept, told = Breaking(platform, 2), list[float](), list[tuple[int, int | None]]()
+    content = bytes(range(256)) * 600
+
+    with Client(platform.url, "app-0001", "s3cret", ca=certificates.ca_file, sleep=slept.append) as client:
+        package = an_upload(
+            client, io.BytesIO(content), progress=lambda sent, size: told.append((sent, size))
+        )
+
+    assert package.file_id == "pkg-55"
+    assert slept == [1, 2]
+    assert len(set(breaking.bodies)) == 1
+    assert content in breaking.bodies[0]
+    size = len(content)
+    assert told == [(65536, size), (131072, size), (size, size)] * 3
+
+
+async def test_the_asyncio_client_repeats_too_and_awaits_what_it_tells(
+    platform: Platform, certificates: Certificates
+) -> None:
+    breaking, slept, told = Breaking(platform, 1), list[float](), list[int]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def progress(sent: int, size: int | None) -> None:
+        await asyncio.sleep(0)
+        told.append(sent)
+
+    async with AsyncClient(
+        platform.url, "app-0001", "s3cret", ca=certificates.ca_file, sleep=sleep
+    ) as client:
+        await an_upload(client, io.BytesIO(b"payload"), progress=progress)
+
+    assert slept == [1]
+    assert told == [7, 7]
+    assert len(breaking.bodies) == 2
+
+
+def test_a_file_of_unknown_size_is_told_of_too(client: Client, platform: Platform) -> None:
+    platform.script = [Answer(200, PACKAGE)]
+    told: list[tuple[int, int | None]] = []
+
+    client.upload_package(
+        Pipe(100_000),  # type: ignore[arg-type]
+        file_type="softwarePackage",
+        progress=lambda sent, size: told.append((sent, size)),
+        **upload_arguments(),
+    )
+
+    assert told == [(65536, None), (100_000, None)]
+
+
+def test_what_the_caller_raises_ends_the_upload(client: Client, platform: Platform) -> None:
+    def enough(sent: int, size: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        an_upload(client, io.BytesIO(b"x" * 200_000), progress=enough)
+    assert platform.work == []
+
+
+ENDED = {**TASK, "status": "success"}
+
+
+def test_a_task_is_waited_for_over_a_lost_connection(platform: Platform, certificates: Certificates) -> None:
+    breaking, slept, told = Breaking(platform, 1), list[float](), list[str]()
+    breaking.work = Answer(200, ENDED)
+
+    with Client(platform.url, "app-0001", "s3cret", ca=certificates.ca_file, sleep=slept.append) as client:
+        task = client.wait_for_task("op-300", progress=lambda task: told.append(task.status))
+
+    assert task.status == "success"
+    assert slept == [1]
+    assert told == ["success"]
+
+
+async def test_the_asyncio_client_waits_for_a_task_too(async_client: AsyncClient, platform: Platform) -> None:
+    platform.script = [Answer(200, ENDED)]
+    told: list[str] = []
+
+    async def progress(task: Task) -> None:
+        told.append(task.status)
+
+    assert (await async_client.wait_for_task("op-300", progress=progress)).status == "success"
+    assert told == ["success"]
+
+
+def test_the_clock_of_a_client_is_the_callers(platform: Platform, certificates: Certificates) -> None:
+    platform.answer = lambda call: Answer(200, a_token() if call.path == LOGIN_PATH else TASK)
+    at_s = [0.0]
+
+    def sleep(seconds: float) -> None:
+        at_s[0] += seconds
+
+    with (
+        Client(
+            platform.url,
+            "app-0001",
+            "s3cret",
+            ca=certificates.ca_file,
+            now_s=lambda: at_s[0],
+            sleep=sleep,
+        ) as client,
+        pytest.raises(TaskUnfinished),
+    ):
+        client.wait_for_task("op-300", timeout_s=3600)
+    assert at_s == [3600]
+
+
+def test_a_call_that_comes_too_early_waits_for_its_turn(
+    platform: Platform, certificates: Certificates
+) -> None:
+    early = Answer(
+        403, {"error_code": "1010009", "error_desc": "app throttle exceed."}, {"Retry-After": "17"}
+    )
+    platform.script = [early, Answer(200, TASK)]
+    slept: list[float] = []
+
+    with Client(platform.url, "app-0001", "s3cret", ca=certificates.ca_file, sleep=slept.append) as client:
+        client.task("op-300")
+
+    assert slept == [17]

@@ -74,8 +74,17 @@ CLASSES: set[type] = {
 # Words of the page in code type that are not the names of modules, parameters, methods or fields.
 WORDS = {
     *("await", "true", "false", "now", "deviceModelDeleted", "httpx2", "v1", "v1a"),
-    *("ValueError", "TypeError", "OSError", "getX", "setX", "FLEETBELL_APPLICATION_INI"),
-    *("host", "port", "reason"),  # attributes that are set when an object is made
+    *(
+        "ValueError",
+        "TypeError",
+        "OSError",
+        "TimeoutError",
+        "failed",
+        "getX",
+        "setX",
+        "FLEETBELL_APPLICATION_INI",
+    ),
+    *("host", "port", "reason", "is_lasting"),  # attributes that are set when an object is made
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from fleetbell_sdk import errors, flows
 from fleetbell_sdk.bodies import DeviceInfo, Policy, Tally, Targets
 from fleetbell_sdk.errors import ApiRefused, ResponseUnreadable, TokenInvalid
-from fleetbell_sdk.flows import Flow, Request, Response, Session
+from fleetbell_sdk.flows import Flow, Request, Response, Session, Step
 
 from .scripted import a_token
 
@@ -44,16 +44,18 @@ def told(flow: Flow[T], *answers: Response) -> tuple[T, list[Request]]:
     asked: list[Request] = []
     left = list(answers)
     try:
-        asked.append(next(flow))
+        step = next(flow)
         while True:
-            asked.append(flow.send(left.pop(0)))
+            assert isinstance(step, Request)
+            asked.append(step)
+            step = flow.send(left.pop(0))
     except StopIteration as stop:
         assert left == []
         return stop.value, asked
 
 
 def a_session(*, token: str | None = "token-0") -> Session:
-    return Session("app-0001", "s3cret&more", access_token=token)
+    return Session("app-0001", "s3cret&more", access_token=token, rate_wait_s=0)
 
 
 def test_a_call_without_a_token_logs_in_first() -> None:
@@ -102,6 +104,7 @@ def test_a_token_that_another_call_renewed_meanwhile_is_used() -> None:
 
     again = flow.send(refused(403, "1010005"))
 
+    assert isinstance(again, Request)
     assert again.headers["Authorization"] == "Bearer token-5"
 
 
@@ -421,6 +424,7 @@ def test_each_call_has_its_method_and_path(
 ) -> None:
     request = next(flow(a_session()))
 
+    assert isinstance(request, Request)
     assert (request.method, request.path) == (method, path)
     assert request.headers["Authorization"] == "Bearer token-0"
 
@@ -546,24 +550,28 @@ class OneWay(io.BytesIO):
         return False
 
 
+def form_of(step: Step) -> tuple[Request, flows.Multipart]:
+    assert isinstance(step, Request)
+    assert isinstance(step.body, flows.Multipart)
+    return step, step.body
+
+
 def test_an_upload_has_its_fields_before_the_file_and_is_sent_again_from_where_it_stood() -> None:
     file = io.BytesIO(b"skip:data")
     file.seek(5)
     flow = flows.upload_package(a_session(), file, 'a"b.bin', {"fileType": "softwarePackage", "version": "1"})
 
-    first = next(flow)
-    assert isinstance(first.body, flows.Multipart)
-    sent = b"".join(first.body.chunks())
+    first, form = form_of(next(flow))
+    sent = b"".join(chunk for chunk, _ in form.chunks())
     flow.send(refused(403, "1010005"))
-    again = flow.send(answer(body=a_token()))
-    assert isinstance(again.body, flows.Multipart)
-    repeated = b"".join(again.body.chunks())
+    _, again = form_of(flow.send(answer(body=a_token())))
+    repeated = b"".join(chunk for chunk, _ in again.chunks())
     with pytest.raises(StopIteration) as stop:
         flow.send(answer(body=PACKAGE))
 
     boundary = first.headers["Content-Type"].partition("boundary=")[2].encode()
     assert sent == repeated
-    assert first.body.length == len(sent)
+    assert form.length == len(sent)
     assert sent == (
         b"--" + boundary + b'\r\nContent-Disposition: form-data; name="fileType"\r\n\r\nsoftwarePackage\r\n'
         b"--" + boundary + b'\r\nContent-Disposition: form-data; name="version"\r\n\r\n1\r\n'
@@ -576,8 +584,7 @@ def test_an_upload_has_its_fields_before_the_file_and_is_sent_again_from_where_i
 def test_an_upload_that_cannot_be_sent_twice_is_refused_when_the_token_was_too_old() -> None:
     flow = flows.upload_package(a_session(), OneWay(b"data"), "a.bin", {})
 
-    request = next(flow)
-    assert isinstance(request.body, flows.Multipart)
-    assert request.body.length is None
+    _, form = form_of(next(flow))
+    assert form.length is None
     with pytest.raises(TokenInvalid):
         flow.send(refused(403, "1010005"))

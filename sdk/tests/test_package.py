@@ -15,11 +15,16 @@ print(" ".join(sorted(set(sys.modules) - before)))
 """
 
 
-def loaded_by(imports: str) -> set[str]:
+def all_loaded_by(imports: str) -> set[str]:
     """The modules that a fresh interpreter loads for ``imports``."""
     command = [sys.executable, "-c", QUIET.format(imports=imports)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return {name.partition(".")[0] for name in done.stdout.split()}
+    return set(done.stdout.split())
+
+
+def loaded_by(imports: str) -> set[str]:
+    """The packages of these modules."""
+    return {name.partition(".")[0] for name in all_loaded_by(imports)}
 
 
 @pytest.mark.parametrize("name", fleetbell_sdk.__all__)
@@ -62,23 +67,20 @@ def test_the_names_that_make_no_call_load_no_http_client() -> None:
     names = "ApiRefused, Device, Policy, Receiver, Secret, UpgradeState"
 
     assert "httpx2" not in loaded_by(f"from fleetbell_sdk import {names}")
-    assert "httpx2" in loaded_by("from fleetbell_sdk import Client")
+
+
+@pytest.mark.parametrize(("name", "most"), [("Client", 130), ("AsyncClient", 170)])
+def test_a_client_loads_the_http_client_when_one_is_made(name: str, most: int) -> None:
+    imported = all_loaded_by(f"from fleetbell_sdk import {name}")
+    made = all_loaded_by(f"from fleetbell_sdk import {name}; {name}('https://h', 'a', 's')")
+
+    assert "httpx2" not in imported
+    assert "httpx2" in made
+    assert len(imported) < most < len(made)  # what it takes in time is measured by benchmarks/imports.py
 
 
 def test_wire_and_signature_stand_alone() -> None:
-    names = {
-        name
-        for name in subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                QUIET.format(imports="import fleetbell_sdk.wire, fleetbell_sdk.signature"),
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.split()
-        if name.startswith("fleetbell_sdk.")
-    }
+    loaded = all_loaded_by("import fleetbell_sdk.wire, fleetbell_sdk.signature")
+    names = {name for name in loaded if name.startswith("fleetbell_sdk.")}
 
     assert names == {"fleetbell_sdk.wire", "fleetbell_sdk.signature"}

@@ -13,11 +13,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fleetbell_sdk.async_client import AsyncClient
     from fleetbell_sdk.bodies import (
+        Activation,
         Device,
         DeviceInfo,
+        Group,
         Package,
         Page,
         Policy,
+        RefreshedKey,
         RegisteredDevice,
         Subscription,
         SubTask,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
         ConnectionFailed,
         FleetbellError,
         ResponseUnreadable,
+        TaskUnfinished,
         TimedOut,
     )
     from fleetbell_sdk.key_set import KeySet, read_key_set
@@ -101,6 +105,7 @@ __all__ = [
     "Tally",
     "Targets",
     "Task",
+    "TaskUnfinished",
     "TimedOut",
     "Token",
     "UPGRADE_TYPES",
@@ -130,7 +135,14 @@ _MODULES: Final = {
         "Token",
     ],
     "client": ["Client"],
-    "errors": ["ApiRefused", "ConnectionFailed", "FleetbellError", "ResponseUnreadable", "TimedOut"],
+    "errors": [
+        "ApiRefused",
+        "ConnectionFailed",
+        "FleetbellError",
+        "ResponseUnreadable",
+        "TaskUnfinished",
+        "TimedOut",
+    ],
     "receiver": ["AsyncReceiver", "Context", "Receiver", "Reply"],
     "key_set": ["KeySet", "read_key_set"],
     "signature": [

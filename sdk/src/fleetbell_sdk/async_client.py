@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Self, TypeVar
-
-import httpx2
 
 from fleetbell_sdk import flows
 from fleetbell_sdk.bodies import (
@@ -34,9 +34,11 @@ from fleetbell_sdk.connection import (
     opened,
     options,
     package_fields,
+    received,
     sent,
 )
-from fleetbell_sdk.flows import Flow, Multipart, Request, Response, Session
+from fleetbell_sdk.errors import ConnectionFailed
+from fleetbell_sdk.flows import DONE, Flow, Multipart, Pause, Request, Response, Sent, Session, Step, Tell
 
 __all__ = ["AsyncClient"]
 
@@ -61,6 +63,10 @@ class AsyncClient:
         ca: whom to trust instead of the system's roots: a CA file's path, PEM text or an ``SSLContext``.
         timeout_s: the longest wait for one step of a call: connecting (at most 5 s), sending, the answer.
         proxy_from_env: whether the environment's proxy settings are used.
+        rate_wait_s: how long a call waits, in all, when the platform says that the application calls too
+            often; 0 to raise ``RateExceeded`` at once.
+        now_s: a clock that never goes back, for limits of time.
+        sleep: how it waits; None is ``asyncio.sleep``.
     """
 
     def __init__(
@@ -72,11 +78,17 @@ class AsyncClient:
         ca: Authority = None,
         timeout_s: float = 15.0,
         proxy_from_env: bool = False,
+        rate_wait_s: float = 60.0,
+        now_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] | None = None,
     ) -> None:
+        import httpx2  # noqa: PLC0415  (see fleetbell_sdk.connection)
+
         settings = options(base_url, ca, timeout_s=timeout_s, proxy_from_env=proxy_from_env)
         self._timeout = settings["timeout"]
         self._http = httpx2.AsyncClient(**settings)
-        self._session = Session(app_id, secret)
+        self._session = Session(app_id, secret, rate_wait_s=rate_wait_s, now_s=now_s)
+        self._sleep = sleep or asyncio.sleep
         self._login_lock = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -341,6 +353,8 @@ class AsyncClient:
         description: str | None = None,
         sha256: str | None = None,
         filename: str | None = None,
+        progress: Sent | None = None,
+        retries: int = 3,
     ) -> Package:
         """Upload a package, from a path or from an open binary file, without reading it into memory.
 
@@ -348,6 +362,12 @@ class AsyncClient:
         ``device_type``, ``model`` and ``manufacturer_name`` name the product it is for. With ``sha256`` the
         platform refuses a package that arrived altered. A file that can seek is sent from where it stands,
         with its length. This call is an extension of the documented API.
+
+        ``progress`` is called with the number of bytes of the file that have been sent, and with its size
+        (None if that is not known). After a repetition it counts from the beginning. It may be asynchronous.
+
+        When no answer comes, the upload is repeated up to ``retries`` times, after 1, 2, 4... seconds; a file
+        that cannot seek is sent once. That makes no second package: the platform answers the one it has.
         """
         fields = package_fields(
             file_type=file_type,
@@ -361,7 +381,11 @@ class AsyncClient:
             sha256=sha256,
         )
         with opened(package, filename) as (file, sent_name):
-            return await self._call(flows.upload_package(self._session, file, sent_name, fields))
+            return await self._run(
+                flows.upload_package(
+                    self._session, file, sent_name, fields, progress=progress, retries=retries
+                )
+            )
 
     async def package(self, file_id: str) -> Package:
         """Query one package."""
@@ -448,6 +472,35 @@ class AsyncClient:
     async def task(self, operation_id: str) -> Task:
         """Query one upgrade task."""
         return await self._call(flows.task(self._session, operation_id))
+
+    async def wait_for_task(
+        self,
+        operation_id: str,
+        *,
+        timeout_s: float | None = None,
+        progress: Callable[[Task], object] | None = None,
+        poll_s: float = 10.0,
+    ) -> Task:
+        """Wait until a task has ended, and return it.
+
+        It ends as ``success``, ``failed`` or ``stop``, and is returned in any case. ``task.tally`` tells how
+        many of its sub tasks did what, ``sub_tasks(operation_id, status="fail")`` which failed, and why.
+
+        ``progress`` is called with the task when it is first seen, and when something of it has changed.
+        It may be asynchronous.
+
+        The task is looked at after a second, then less and less often, and at least every ``poll_s``. While
+        the platform is not reached, the wait goes on. Who takes push messages need not wait: they tell it.
+
+        Raises:
+            TaskUnfinished: it had not ended after ``timeout_s``, and goes on; ``error.task`` is how it was
+                last seen. None waits as long as it takes.
+        """
+        return await self._run(
+            flows.wait_for_task(
+                self._session, operation_id, timeout_s=timeout_s, poll_s=poll_s, progress=progress
+            )
+        )
 
     async def task_page(
         self,
@@ -605,23 +658,38 @@ class AsyncClient:
 
     async def _run(self, flow: Flow[T]) -> T:
         try:
-            request = next(flow)
+            step = next(flow)
             while True:
-                request = flow.send(await self._send(request))
+                try:
+                    done = await self._done(step)
+                except ConnectionFailed as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(done)
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
             flow.close()
 
+    async def _done(self, step: Step) -> Response:
+        match step:
+            case Request():
+                return await self._send(step)
+            case Pause(seconds=seconds):
+                await self._sleep(seconds)
+            case Tell(call=call):
+                await _awaited(call())
+        return DONE
+
     async def _send(self, request: Request) -> Response:
         headers, timeout = sent(request, self._timeout)
         body = request.body if isinstance(request.body, bytes) else _chunks(request.body)
         with failures_named(request):
-            response = await self._http.request(
+            answer = await self._http.request(
                 request.method, request.path, content=body, headers=headers, timeout=timeout
             )
-        return Response(response.status_code, response.content)
+        return received(answer)
 
     async def _every(self, page: Callable[[int], Awaitable[Page[T]]]) -> AsyncIterator[T]:
         seen = 0
@@ -636,6 +704,16 @@ class AsyncClient:
 
 async def _chunks(form: Multipart) -> AsyncIterator[bytes]:
     """The form's bytes, with the file read on a thread so that the loop goes on."""
-    chunks = form.chunks()
-    while chunk := await asyncio.to_thread(next, chunks, b""):
+    chunks, told = form.chunks(), 0
+    while (found := await asyncio.to_thread(next, chunks, None)) is not None:
+        chunk, sent_bytes = found
         yield chunk
+        if form.progress is not None and sent_bytes > told:
+            told = sent_bytes
+            await _awaited(form.progress(sent_bytes, form.size_bytes))
+
+
+async def _awaited(result: object) -> None:
+    """The caller's functions may be of either kind."""
+    if inspect.isawaitable(result):
+        await result

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Self, TypeVar
-
-import httpx2
 
 from fleetbell_sdk import flows
 from fleetbell_sdk.bodies import (
@@ -34,9 +33,11 @@ from fleetbell_sdk.connection import (
     opened,
     options,
     package_fields,
+    received,
     sent,
 )
-from fleetbell_sdk.flows import Flow, Request, Response, Session
+from fleetbell_sdk.errors import ConnectionFailed
+from fleetbell_sdk.flows import DONE, Flow, Multipart, Pause, Request, Response, Sent, Session, Step, Tell
 
 __all__ = ["Client"]
 
@@ -61,6 +62,10 @@ class Client:
         ca: whom to trust instead of the system's roots: a CA file's path, PEM text or an ``SSLContext``.
         timeout_s: the longest wait for one step of a call: connecting (at most 5 s), sending, the answer.
         proxy_from_env: whether the environment's proxy settings are used.
+        rate_wait_s: how long a call waits, in all, when the platform says that the application calls too
+            often; 0 to raise ``RateExceeded`` at once.
+        now_s: a clock that never goes back, for limits of time.
+        sleep: how it waits; None is ``time.sleep``.
     """
 
     def __init__(
@@ -72,11 +77,17 @@ class Client:
         ca: Authority = None,
         timeout_s: float = 15.0,
         proxy_from_env: bool = False,
+        rate_wait_s: float = 60.0,
+        now_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
+        import httpx2  # noqa: PLC0415  (see fleetbell_sdk.connection)
+
         settings = options(base_url, ca, timeout_s=timeout_s, proxy_from_env=proxy_from_env)
         self._timeout = settings["timeout"]
         self._http = httpx2.Client(**settings)
-        self._session = Session(app_id, secret)
+        self._session = Session(app_id, secret, rate_wait_s=rate_wait_s, now_s=now_s)
+        self._sleep = sleep or time.sleep
         self._login_lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -337,6 +348,8 @@ class Client:
         description: str | None = None,
         sha256: str | None = None,
         filename: str | None = None,
+        progress: Sent | None = None,
+        retries: int = 3,
     ) -> Package:
         """Upload a package, from a path or from an open binary file, without reading it into memory.
 
@@ -344,6 +357,12 @@ class Client:
         ``device_type``, ``model`` and ``manufacturer_name`` name the product it is for. With ``sha256`` the
         platform refuses a package that arrived altered. A file that can seek is sent from where it stands,
         with its length. This call is an extension of the documented API.
+
+        ``progress`` is called with the number of bytes of the file that have been sent, and with its size
+        (None if that is not known). After a repetition it counts from the beginning.
+
+        When no answer comes, the upload is repeated up to ``retries`` times, after 1, 2, 4... seconds; a file
+        that cannot seek is sent once. That makes no second package: the platform answers the one it has.
         """
         fields = package_fields(
             file_type=file_type,
@@ -357,7 +376,11 @@ class Client:
             sha256=sha256,
         )
         with opened(package, filename) as (file, sent_name):
-            return self._call(flows.upload_package(self._session, file, sent_name, fields))
+            return self._run(
+                flows.upload_package(
+                    self._session, file, sent_name, fields, progress=progress, retries=retries
+                )
+            )
 
     def package(self, file_id: str) -> Package:
         """Query one package."""
@@ -444,6 +467,34 @@ class Client:
     def task(self, operation_id: str) -> Task:
         """Query one upgrade task."""
         return self._call(flows.task(self._session, operation_id))
+
+    def wait_for_task(
+        self,
+        operation_id: str,
+        *,
+        timeout_s: float | None = None,
+        progress: Callable[[Task], object] | None = None,
+        poll_s: float = 10.0,
+    ) -> Task:
+        """Wait until a task has ended, and return it.
+
+        It ends as ``success``, ``failed`` or ``stop``, and is returned in any case. ``task.tally`` tells how
+        many of its sub tasks did what, ``sub_tasks(operation_id, status="fail")`` which failed, and why.
+
+        ``progress`` is called with the task when it is first seen, and when something of it has changed.
+
+        The task is looked at after a second, then less and less often, and at least every ``poll_s``. While
+        the platform is not reached, the wait goes on. Who takes push messages need not wait: they tell it.
+
+        Raises:
+            TaskUnfinished: it had not ended after ``timeout_s``, and goes on; ``error.task`` is how it was
+                last seen. None waits as long as it takes.
+        """
+        return self._run(
+            flows.wait_for_task(
+                self._session, operation_id, timeout_s=timeout_s, poll_s=poll_s, progress=progress
+            )
+        )
 
     def task_page(
         self,
@@ -594,23 +645,38 @@ class Client:
 
     def _run(self, flow: Flow[T]) -> T:
         try:
-            request = next(flow)
+            step = next(flow)
             while True:
-                request = flow.send(self._send(request))
+                try:
+                    done = self._done(step)
+                except ConnectionFailed as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(done)
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
             flow.close()
 
+    def _done(self, step: Step) -> Response:
+        match step:
+            case Request():
+                return self._send(step)
+            case Pause(seconds=seconds):
+                self._sleep(seconds)
+            case Tell(call=call):
+                call()
+        return DONE
+
     def _send(self, request: Request) -> Response:
         headers, timeout = sent(request, self._timeout)
-        body = request.body if isinstance(request.body, bytes) else request.body.chunks()
+        body = request.body if isinstance(request.body, bytes) else _chunks(request.body)
         with failures_named(request):
-            response = self._http.request(
+            answer = self._http.request(
                 request.method, request.path, content=body, headers=headers, timeout=timeout
             )
-        return Response(response.status_code, response.content)
+        return received(answer)
 
     def _every(self, page: Callable[[int], Page[T]]) -> Iterator[T]:
         seen = 0
@@ -620,3 +686,13 @@ class Client:
             seen += len(found.items)
             if not found.items or seen >= found.total_count:
                 return
+
+
+def _chunks(form: Multipart) -> Iterator[bytes]:
+    """The form's bytes."""
+    told = 0
+    for chunk, sent_bytes in form.chunks():
+        yield chunk
+        if form.progress is not None and sent_bytes > told:
+            told = sent_bytes
+            form.progress(sent_bytes, form.size_bytes)

@@ -1,4 +1,8 @@
-"""What both clients need to reach the platform: certificates, time limits, and httpx2's errors as ours."""
+"""What both clients need to reach the platform: certificates, time limits, and httpx2's errors as ours.
+
+httpx2 is loaded when the first client is made: it takes longer to load than all the rest, and who imports a
+client does not always make one.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, TypedDict
 from urllib.parse import urlsplit
 
-import httpx2
-
 from fleetbell_sdk.errors import ConnectionFailed, TimedOut
-from fleetbell_sdk.flows import Multipart, Request
+from fleetbell_sdk.flows import Multipart, Request, Response
+
+if TYPE_CHECKING:
+    import httpx2
 
 __all__ = [
     "Authority",
@@ -25,6 +30,7 @@ __all__ = [
     "opened",
     "options",
     "package_fields",
+    "received",
     "sent",
     "trusting",
 ]
@@ -54,6 +60,8 @@ def options(base_url: str, ca: Authority, *, timeout_s: float, proxy_from_env: b
         ValueError: ``base_url`` is not http or https with a host.
         OSError: the CA file cannot be read, or has no certificate in it.
     """
+    import httpx2  # noqa: PLC0415  (see the module)
+
     parts = urlsplit(base_url)
     if parts.scheme not in {"https", "http"} or not parts.hostname:
         raise ValueError(f"the platform's URL is such as https://platform.example:8743, not {base_url!r}")
@@ -93,6 +101,8 @@ def trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
 
 def sent(request: Request, timeout: httpx2.Timeout) -> tuple[dict[str, str], httpx2.Timeout]:
     """The headers and time limits that ``request`` goes out with."""
+    import httpx2  # noqa: PLC0415  (see the module)
+
     headers = dict(request.headers)
     if not isinstance(request.body, Multipart):
         return headers, timeout
@@ -104,9 +114,18 @@ def sent(request: Request, timeout: httpx2.Timeout) -> tuple[dict[str, str], htt
     )
 
 
+def received(answer: httpx2.Response) -> Response:
+    """What the platform answered; a ``Retry-After`` that is a date is passed over."""
+    seconds = answer.headers.get("Retry-After", "").strip()
+    known = seconds.isascii() and seconds.isdigit() and len(seconds) < 10
+    return Response(answer.status_code, answer.content, float(seconds) if known else None)
+
+
 @contextmanager
 def failures_named(request: Request) -> Iterator[None]:
     """Turn what httpx2 raises into our errors, with the call in the text."""
+    import httpx2  # noqa: PLC0415  (see the module)
+
     try:
         yield
     except httpx2.RequestError as error:
@@ -115,14 +134,29 @@ def failures_named(request: Request) -> Iterator[None]:
 
 def failure(error: httpx2.RequestError, call: str) -> ConnectionFailed:
     """Why ``call`` got no answer, for the person who can mend it."""
+    import httpx2  # noqa: PLC0415  (see the module)
+
     url = error.request.url
     where = f"{url.scheme}://{url.netloc.decode('ascii')}"
     if isinstance(error, httpx2.TimeoutException):
         return TimedOut(f"{call}: no answer from {where} in time ({type(error).__name__})")
-    return ConnectionFailed(f"{call}: {_reason(error, where)}")
+    lasting = isinstance(error, httpx2.LocalProtocolError | httpx2.UnsupportedProtocol)
+    lasting = lasting or any(map(_is_lasting, _causes(error)))
+    reason = _reason(error, where, connected=not isinstance(error, httpx2.ConnectError))
+    return ConnectionFailed(f"{call}: {reason}", is_lasting=lasting)
 
 
-def _reason(error: httpx2.RequestError, where: str) -> str:
+def _is_lasting(cause: BaseException) -> bool:
+    """Whether somebody has to do something before the same call gets further."""
+    match cause:
+        case ssl.SSLCertVerificationError() | ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
+            return True
+        case socket.gaierror(errno=code):
+            return code != socket.EAI_AGAIN
+    return False
+
+
+def _reason(error: httpx2.RequestError, where: str, *, connected: bool) -> str:
     for cause in _causes(error):
         match cause:
             case ssl.SSLCertVerificationError(verify_code=code, verify_message=message):
@@ -135,7 +169,7 @@ def _reason(error: httpx2.RequestError, where: str) -> str:
             case ConnectionRefusedError():
                 return f"nothing listens at {where}; check host and port, and that the platform is running"
     told = (str(error) or type(error).__name__).rstrip(".")
-    if where.startswith("http://") and not isinstance(error, httpx2.ConnectError):
+    if where.startswith("http://") and connected:
         return f"{where}: {told}; check whether the URL should be https"
     return f"{where}: {told}"
 

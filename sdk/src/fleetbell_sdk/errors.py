@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fleetbell_sdk.signature import SecretInvalid, SignatureInvalid
 from fleetbell_sdk.wire import MessageUnreadable
+
+if TYPE_CHECKING:
+    from fleetbell_sdk.bodies import Task
 
 __all__ = [
     "REFUSALS",
@@ -46,6 +49,7 @@ __all__ = [
     "SignatureInvalid",
     "SubscriptionUnknown",
     "TargetsInvalid",
+    "TaskUnfinished",
     "TaskUnknown",
     "TimedOut",
     "TokenInvalid",
@@ -59,7 +63,14 @@ class FleetbellError(Exception):
 
 
 class ConnectionFailed(FleetbellError):
-    """The platform was not reached, or the connection broke. Whether the call took effect is not known."""
+    """The platform was not reached, or the connection broke. Whether the call took effect is not known.
+
+    ``is_lasting`` tells what does not go away by itself, such as a certificate that is not accepted.
+    """
+
+    def __init__(self, text: str, *, is_lasting: bool = False) -> None:
+        super().__init__(text)
+        self.is_lasting = is_lasting
 
 
 class TimedOut(ConnectionFailed):
@@ -70,14 +81,37 @@ class ResponseUnreadable(FleetbellError):
     """The platform answered something that is not what the documents promise."""
 
 
-class ApiRefused(FleetbellError):
-    """The platform said no. Subclasses say to what; a code without a class of its own is this one."""
+class TaskUnfinished(FleetbellError, TimeoutError):
+    """A task has not ended in the time that its caller would wait. It goes on.
 
-    def __init__(self, status: int, error_code: str, error_desc: str) -> None:
+    ``task`` is how it was last seen, or None if the platform was not reached at all.
+    """
+
+    def __init__(self, operation_id: str, waited_s: float, task: Task | None) -> None:
+        seen = "the platform was not reached"
+        if task is not None:
+            tally = task.tally
+            ended = tally.success + tally.fail + tally.stop
+            seen = f"it is {task.status}, and {ended} of {tally.total} sub tasks have ended"
+        super().__init__(f"the task {operation_id} has not ended after {waited_s:g} s: {seen}")
+        self.operation_id = operation_id
+        self.task = task
+
+
+class ApiRefused(FleetbellError):
+    """The platform said no. Subclasses say to what; a code without a class of its own is this one.
+
+    ``retry_after_s`` is when the platform wants to be asked again, if it said so.
+    """
+
+    def __init__(
+        self, status: int, error_code: str, error_desc: str, *, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(f"{error_desc} (error_code {error_code or 'missing'}, HTTP {status})")
         self.status = status
         self.error_code = error_code
         self.error_desc = error_desc
+        self.retry_after_s = retry_after_s
 
 
 class TokenInvalid(ApiRefused):
@@ -262,7 +296,9 @@ REFUSALS: Final[Mapping[str, type[ApiRefused]]] = MappingProxyType(
 )
 
 
-def refusal(status: int, error_code: str, error_desc: str) -> ApiRefused:
+def refusal(
+    status: int, error_code: str, error_desc: str, *, retry_after_s: float | None = None
+) -> ApiRefused:
     """The refusal that an answer means.
 
     >>> type(refusal(404, "123009", "The requested task does not exist.")).__name__
@@ -271,4 +307,4 @@ def refusal(status: int, error_code: str, error_desc: str) -> ApiRefused:
     kind = REFUSALS.get(error_code)
     if kind is None:
         kind = PlatformFailed if status >= 500 else ApiRefused
-    return kind(status, error_code, error_desc)
+    return kind(status, error_code, error_desc, retry_after_s=retry_after_s)

@@ -1,15 +1,20 @@
 """Every call to the platform as a generator: it yields requests and is sent responses.
 
-Nothing here does I/O, so both clients drive the same flows and the tests answer them by hand. A flow
-that needs a token logs in by itself, and once more when the platform says the token is too old.
+Nothing here does I/O or waits, so both clients drive the same flows and the tests answer them by hand. A
+request that got no answer is told to its flow by throwing the :class:`ConnectionFailed` into it. A flow that
+needs a token logs in by itself, and once more when the platform says the token is too old; it waits when the
+platform says that the application calls too often.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import secrets
-from collections.abc import Generator, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import BinaryIO, Final, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -30,7 +35,16 @@ from fleetbell_sdk.bodies import (
     Task,
     Token,
 )
-from fleetbell_sdk.errors import ApiRefused, ResponseUnreadable, TokenInvalid, refusal
+from fleetbell_sdk.errors import (
+    ApiRefused,
+    ConnectionFailed,
+    PlatformFailed,
+    RateExceeded,
+    ResponseUnreadable,
+    TaskUnfinished,
+    TokenInvalid,
+    refusal,
+)
 
 T = TypeVar("T")
 
@@ -51,16 +65,27 @@ _OPERATIONS: Final = "/iodm/northbound/v1.5.0/operations"
 _SUBSCRIBE: Final = "/iodm/app/sub/v1.1.0/subscribe"
 _SUBSCRIPTIONS: Final = "/iocm/app/sub/v1.2.0/subscriptions"
 
+_log: Final = logging.getLogger("fleetbell_sdk.client")
 _JSON: Final = "application/json"
 _CHUNK_BYTES: Final = 64 * 1024
+_RATE_PAUSE_S: Final = 5.0  # when the platform does not say how long; refused calls are not counted
+_FIRST_LOOK_S: Final = 1.0  # between the first two looks at a task
+_LOOKS_GROW: Final = 1.5
+_FIRST_RETRY_S: Final = 1.0  # before an upload is repeated; doubled each time
+_AWAY: Final = frozenset({502, 503, 504})  # what something before the platform answers while it is not there
 _NO_REASON: Final = "no reason was given; check that the URL is that of the platform's door for applications"
+
+
+Sent = Callable[[int, int | None], object]
+"""Told how many bytes of a file have been sent, and of how many; None if its size is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Multipart:
     """A form with a file, read piece by piece while it is sent.
 
-    A file that can seek is sent with its length, and can be sent again from where it stood.
+    A file that can seek is sent with its length, and can be sent again from where it stood. ``progress``, if
+    there is one, is for whoever sends the form to call.
     """
 
     head: bytes
@@ -69,9 +94,12 @@ class Multipart:
     content_type: str
     start: int | None
     size_bytes: int | None
+    progress: Sent | None = None
 
     @classmethod
-    def of(cls, fields: Mapping[str, str], filename: str, file: BinaryIO) -> Multipart:
+    def of(
+        cls, fields: Mapping[str, str], filename: str, file: BinaryIO, progress: Sent | None = None
+    ) -> Multipart:
         """The form of ``fields``, in their order, and then the file."""
         boundary = secrets.token_hex(16)
         parts = [
@@ -94,6 +122,7 @@ class Multipart:
             content_type=f"multipart/form-data; boundary={boundary}",
             start=start,
             size_bytes=size_bytes,
+            progress=progress,
         )
 
     @property
@@ -106,14 +135,16 @@ class Multipart:
         """Whether the body can be sent a second time."""
         return self.start is not None
 
-    def chunks(self) -> Iterator[bytes]:
-        """The body from its beginning."""
+    def chunks(self) -> Iterator[tuple[bytes, int]]:
+        """The body from its beginning, and how many bytes of the file are in what was given so far."""
         if self.start is not None:
             self.file.seek(self.start)
-        yield self.head
+        yield self.head, 0
+        sent_bytes = 0
         while chunk := self.file.read(_CHUNK_BYTES):
-            yield chunk
-        yield self.tail
+            sent_bytes += len(chunk)
+            yield chunk, sent_bytes
+        yield self.tail, sent_bytes
 
 
 def _quoted(filename: str) -> str:
@@ -137,6 +168,7 @@ class Response:
 
     status: int
     body: bytes
+    retry_after_s: float | None = None
 
     def refused(self) -> ApiRefused | None:
         """The refusal this answer is, if it is one.
@@ -153,10 +185,27 @@ class Response:
                 text = self.body[:200].decode("utf-8", "replace").strip()
         if not code and self.status < 300:
             return None
-        return refusal(self.status, code, text or _NO_REASON)
+        return refusal(self.status, code, text or _NO_REASON, retry_after_s=self.retry_after_s)
 
 
-Flow = Generator[Request, Response, T]
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A wait before the flow goes on."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A function of the caller's to be called, and awaited if it needs that, before the flow goes on."""
+
+    call: Callable[[], object]
+
+
+Step = Request | Pause | Tell
+Flow = Generator[Step, Response, T]
+DONE: Final = Response(0, b"")
+"""What a flow is sent after a pause or a call; it does not look at it."""
 
 
 @dataclass(slots=True)
@@ -167,6 +216,8 @@ class Session:
     secret: str = field(repr=False)
     access_token: str | None = field(default=None, repr=False)
     refresh_token: str | None = field(default=None, repr=False)
+    rate_wait_s: float = 60.0
+    now_s: Callable[[], float] = time.monotonic
 
     def keep(self, token: Token) -> None:
         """Use ``token`` from now on."""
@@ -214,16 +265,34 @@ def call(session: Session, request: Request) -> Flow[Response]:
     if logged_in:
         yield from login(session)
     used = session.access_token
-    response = yield _authorized(session, request)
-    refused = response.refused()
+    response, refused = yield from _in_turn(session, request)
     if isinstance(refused, TokenInvalid) and not logged_in and _can_repeat(request):
         if session.access_token in {None, used}:  # else another call has logged in meanwhile
             yield from login(session)
-        response = yield _authorized(session, request)
-        refused = response.refused()
+        response, refused = yield from _in_turn(session, request)
     if refused is not None:
         raise refused
     return response
+
+
+def _in_turn(session: Session, request: Request) -> Flow[tuple[Response, ApiRefused | None]]:
+    """The answer; asked for again while the platform says that it is too early, within ``rate_wait_s``."""
+    waited_s = 0.0
+    while True:
+        response = yield _authorized(session, request)
+        refused = response.refused()
+        pause_s = _asked_pause_s(refused)
+        if pause_s is None or waited_s + pause_s > session.rate_wait_s or not _can_repeat(request):
+            return response, refused
+        yield Pause(pause_s)
+        waited_s += pause_s
+
+
+def _asked_pause_s(refused: ApiRefused | None) -> float | None:
+    """How long the platform asks to be left alone; None where a refusal is for good."""
+    if refused is None or refused.retry_after_s is None:
+        return _RATE_PAUSE_S if isinstance(refused, RateExceeded) else None
+    return max(refused.retry_after_s, _FIRST_RETRY_S)
 
 
 def register_device(
@@ -389,14 +458,30 @@ def _ids(device_ids: Iterable[str]) -> list[str]:
 
 
 def upload_package(
-    session: Session, file: BinaryIO, filename: str, fields: Mapping[str, str]
+    session: Session,
+    file: BinaryIO,
+    filename: str,
+    fields: Mapping[str, str],
+    *,
+    progress: Sent | None = None,
+    retries: int = 0,
 ) -> Flow[Package]:
-    """Upload a package; ``fields`` go before the file, in their order."""
-    if session.access_token is None:
-        yield from login(session)  # so that a file that cannot be sent twice meets a good token
-    form = Multipart.of(fields, filename, file)
+    """Upload a package; ``fields`` go before the file, in their order.
+
+    What got no answer is sent again. The platform keeps the same upload once, so nothing is made twice.
+    """
+    form = Multipart.of(fields, filename, file, progress)
     request = Request("POST", _PACKAGES, {"Content-Type": form.content_type}, form)
-    return Package.read((yield from _object(session, request)))
+    pause_s, left = _FIRST_RETRY_S, retries if form.can_repeat else 0
+    while True:
+        try:
+            return Package.read((yield from _object(session, request)))
+        except ConnectionFailed as error:
+            if error.is_lasting or left <= 0:
+                raise
+            _log.warning("the upload of %s broke off and is repeated in %g s: %s", filename, pause_s, error)
+        yield Pause(pause_s)
+        pause_s, left = pause_s * 2, left - 1
 
 
 def package(session: Session, file_id: str) -> Flow[Package]:
@@ -450,6 +535,52 @@ def create_task(
 def task(session: Session, operation_id: str) -> Flow[Task]:
     """Query one task."""
     return Task.read((yield from _object(session, _get(f"{_OPERATIONS}/{_segment(operation_id)}"))))
+
+
+def wait_for_task(
+    session: Session,
+    operation_id: str,
+    *,
+    timeout_s: float | None,
+    poll_s: float,
+    progress: Callable[[Task], object] | None,
+) -> Flow[Task]:
+    """Look at a task until it has ended, first often, then every ``poll_s``."""
+    begun_s = session.now_s()
+    pause_s = min(_FIRST_LOOK_S, poll_s)
+    seen: Task | None = None
+    while True:
+        failure = None
+        try:
+            found = yield from task(session, operation_id)
+        except (ConnectionFailed, PlatformFailed, RateExceeded) as error:
+            if not _passes(error):
+                raise
+            _log.warning("the task %s could not be looked at, and will be again: %s", operation_id, error)
+            failure = error
+        else:
+            if progress is not None and found != seen:
+                yield Tell(partial(progress, found))
+            seen = found
+            if found.is_ended:
+                return found
+        if timeout_s is not None:
+            left_s = begun_s + timeout_s - session.now_s()
+            if left_s <= 0:
+                raise TaskUnfinished(operation_id, timeout_s, seen) from failure
+            pause_s = min(pause_s, left_s)
+        yield Pause(pause_s)
+        pause_s = min(pause_s * _LOOKS_GROW, poll_s)
+
+
+def _passes(error: ConnectionFailed | PlatformFailed | RateExceeded) -> bool:
+    """Whether the same call may do better later without anybody doing something about it."""
+    match error:
+        case ConnectionFailed():
+            return not error.is_lasting
+        case PlatformFailed():
+            return error.status in _AWAY
+    return True
 
 
 def task_page(
