@@ -147,6 +147,8 @@ def test_a_value_that_cannot_be_read_is_refused_in_words(tmp_path: Path, file: s
         ({"tasks.retry_wait_s": -1}, "tasks.retry_wait_s must be 0 or more"),
         ({"tasks.same_version": "skip"}, "tasks.same_version is success, fail or install, not 'skip'"),
         ({"devices.poll_s": 86_400}, "below a day"),
+        ({"devices.online_s": 299}, "must not be below devices.poll_s"),
+        ({"northbound.device_timeout_s": -1}, "northbound.device_timeout_s must be from 0 to"),
         ({"devices.https_port": ""}, "could not reach the platform"),
         ({"devices.http_port": 8943}, "must differ"),
         ({"devices.https_port": 8743}, "northbound.port and devices.https_port are both 8743"),
@@ -167,6 +169,16 @@ def test_values_that_do_not_go_together_are_refused(
 ) -> None:
     with pytest.raises(ConfigInvalid, match=sentence):
         loaded(tmp_path, command_line=given)
+
+
+@pytest.mark.parametrize(
+    ("given", "silence_s"),
+    [({}, 900), ({"devices.poll_s": 3600}, 10_800), ({"devices.online_s": 600}, 600)],
+)
+def test_a_device_is_online_for_three_polls_and_a_quarter_of_an_hour_at_least(
+    tmp_path: Path, given: dict[str, Any], silence_s: int
+) -> None:
+    assert loaded(tmp_path, command_line=given).settings.devices.silence_s == silence_s
 
 
 def test_equal_ports_are_fine_when_any_free_port_is_asked_for(tmp_path: Path) -> None:

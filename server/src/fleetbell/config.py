@@ -98,6 +98,11 @@ class Northbound:
     list_body_bytes: int = setting(1_048_576, "The largest JSON body where lists of ids are allowed.")
     calls_per_window: int = setting(100, "Calls of one application inside a window; the next one is refused.")
     window_s: float = setting(60.0, "The length of that window.")
+    device_timeout_s: int = setting(
+        0,
+        "How long a new device has to come online, before it is removed, when its registration has no "
+        "timeout; 0: for ever.",
+    )
     token_s: int = setting(3600, "How long an access token is good.")
     refresh_token_s: int = setting(86_400, "How long a refresh token is good.")
 
@@ -119,6 +124,7 @@ class Northbound:
             "or a token could never be refreshed",
         )
         _check(self.connections_most >= 1, "northbound.connections_most must be 1 or more")
+        _check(0 <= self.device_timeout_s < 2**31, "northbound.device_timeout_s must be from 0 to 2147483647")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +149,10 @@ class Devices:
         "and a device keeps it for a minute after its poll.",
     )
     poll_s: int = setting(300, "How often a device is asked to poll.")
+    online_s: int | None = setting(
+        None,
+        "How long a device that says nothing still counts as online; empty: three polls, but 900 at least.",
+    )
     handling: str = setting(
         "forced", "What a device is told of an upgrade: forced (install now) or soft (when its user agrees)."
     )
@@ -168,6 +178,11 @@ class Devices:
             "devices.poll_s must be from 1 to 86399: devices read it as HH:MM:SS below a day",
         )
         _check(
+            self.online_s is None or self.online_s >= self.poll_s,
+            f"devices.online_s must not be below devices.poll_s ({self.poll_s}), "
+            "or devices would be offline between two polls",
+        )
+        _check(
             self.https_port is not None or self.http_port is not None,
             "devices.https_port and devices.http_port are both empty: devices could not reach the platform",
         )
@@ -175,6 +190,11 @@ class Devices:
             not self.https_port or self.https_port != self.http_port,
             "devices.https_port and devices.http_port must differ",
         )
+
+    @property
+    def silence_s(self) -> int:
+        """How long a device that says nothing still counts as online."""
+        return max(900, 3 * self.poll_s) if self.online_s is None else self.online_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

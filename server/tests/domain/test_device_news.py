@@ -30,6 +30,7 @@ HEARD = replace(
     sw_version="V1.1.0",
     fw_version="F1.4",
     last_contact_at_ms=START_MS,
+    online=True,
     details=msgspec.structs.replace(NEW.details, mute="TRUE", is_secure=True),
 )
 DEVICES = {DeviceNews.ADDED: NEW, DeviceNews.CHANGED: HEARD, DeviceNews.DELETED: HEARD}
@@ -37,7 +38,7 @@ DEVICES = {DeviceNews.ADDED: NEW, DeviceNews.CHANGED: HEARD, DeviceNews.DELETED:
 
 @pytest.mark.parametrize("news", DeviceNews)
 def test_news_becomes_its_golden_body_byte_for_byte(news: DeviceNews) -> None:
-    told = device_notification(news, DEVICES[news], online=news is not DeviceNews.ADDED, at_ms=START_MS)
+    told = device_notification(news, DEVICES[news], at_ms=START_MS)
 
     assert told.body.encode() == (GOLDEN / f"{news}.json").read_bytes()
     assert (told.notify_type, told.application_id, told.device_id) == (news, "app-0001", "dev-a")
@@ -59,5 +60,6 @@ def test_only_what_a_message_says_is_worth_one() -> None:
     assert not tells_more(NEW, silent)
     assert not tells_more(NEW, replace(NEW, details=Details(location="hall 3", region="not told")))
     assert tells_more(NEW, replace(NEW, sw_version="V2"))
+    assert tells_more(NEW, replace(NEW, online=True))
     assert tells_more(NEW, replace(NEW, node_id="meter-18"))
     assert tells_more(NEW, replace(NEW, details=Details(location="hall 4")))

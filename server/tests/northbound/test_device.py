@@ -7,6 +7,7 @@ import pytest
 
 from fleetbell.domain.device import Product
 from server.tests.northbound.door import DEVICES, REGISTER, REGISTER_SECRET, Door, empty, fit, refused
+from server.tests.services.house import ONLINE_MS
 
 
 async def test_a_registration_answers_the_documented_fields(door: Door) -> None:
@@ -18,6 +19,16 @@ async def test_a_registration_answers_the_documented_fields(door: Door) -> None:
     assert device is not None
     assert answer == {"deviceId": device.device_id, "verifyCode": "v-1", "timeout": 180, "psk": "00ff00ff"}
     assert device.target_token is None
+
+
+async def test_a_registration_without_a_timeout_has_that_of_the_platform(door: Door) -> None:
+    door.house.devices.timeout_s = 180
+
+    silent = fit(await door.call("POST", REGISTER, json={"nodeId": "meter-1", "timeout": None}))
+    for_ever = fit(await door.call("POST", REGISTER_SECRET, json={"nodeId": "meter-2", "timeout": 0}))
+    key = fit(await door.call("PUT", f"{REGISTER}/{for_ever['deviceId']}", json={}))
+
+    assert (silent["timeout"], for_ever["timeout"], key["timeout"]) == (180, 0, 180)
 
 
 async def test_the_later_registration_answers_the_devices_secret_too(door: Door) -> None:
@@ -137,11 +148,10 @@ async def test_a_device_is_shown_with_all_that_an_upgrade_needs(door: Door) -> N
 async def test_a_device_that_was_heard_lately_is_online(door: Door) -> None:
     device = await door.house.device()
     path = f"{DEVICES}/{device.device_id}"
-    heard_ms = door.house.clock.now_ms()
-    await door.house.store.write(lambda tx: tx.touch_devices({device.device_id: heard_ms}))
+    await door.house.heard(device)
 
     now = fit(await door.call("GET", path))["deviceInfo"]
-    door.house.clock.advance(15 * 60_000)
+    await door.house.pass_time(2 * ONLINE_MS)
     later = fit(await door.call("GET", path))["deviceInfo"]
 
     assert (now["status"], now["statusDetail"]) == ("ONLINE", "NONE")
@@ -181,9 +191,10 @@ async def filled(door: Door) -> dict[str, str]:
         made = fit(await door.call("POST", REGISTER, json={"nodeId": name, "deviceInfo": info}))
         ids[name] = made["deviceId"]
         door.house.clock.advance(1000)
-    now_ms = door.house.clock.now_ms()
-    contacts = {ids["now"]: now_ms, ids["once"]: now_ms - 15 * 60_000}
-    await door.house.store.write(lambda tx: tx.touch_devices(contacts))
+    devices = {name: door.house.devices.get("app-1", device_id) for name, device_id in ids.items()}
+    await door.house.heard(devices["once"])
+    await door.house.pass_time(2 * ONLINE_MS)
+    await door.house.heard(devices["now"])
     return ids
 
 

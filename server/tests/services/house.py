@@ -20,6 +20,7 @@ from fleetbell.services.device import Devices, NewDevice
 from fleetbell.services.group import Groups
 from fleetbell.services.offer import Errands, TaskRules
 from fleetbell.services.package import NewPackage, Packages
+from fleetbell.services.presence import Presence
 from fleetbell.services.progress import tell
 from fleetbell.services.schedule import Scheduler
 from fleetbell.services.signing import Signers
@@ -29,6 +30,7 @@ from fleetbell.services.task import Tasks
 from fleetbell.testing.clock import PretendClock
 
 URL = "https://receiver.example:8443/push"
+ONLINE_MS = 900_000
 RESULT = "swUpgradeResultNotify"
 STATE = "swUpgradeStateChangeNotify"
 
@@ -62,6 +64,9 @@ class House:
         )
         self.signing_keys = SigningKeys(store, self.clock, signing_changed=self.signers.changed)
         self.devices = Devices(store, self.clock, take=lambda _: True, handed=self._handed.append)
+        self.presence = Presence(
+            store, self.clock, online_ms=ONLINE_MS, take=lambda _: True, handed=self._handed.append
+        )
         self.groups = Groups(store, self.clock)
         self.packages = Packages(store, self.blobs, self.clock)
         self.errands = Errands(take=lambda _: True, rules=rules)
@@ -116,6 +121,16 @@ class House:
             )
         )
         self._handed.append(over)
+
+    async def heard(self, device: Device) -> None:
+        """``device`` polls."""
+        await self.presence.heard({device.device_id: self.clock.now_ms()})
+
+    async def pass_time(self, ms: int) -> None:
+        """Time in which the platform looks around every half a minute, as it does."""
+        for _ in range(ms // 30_000):
+            self.clock.advance(30_000)
+            await self.presence.run()
 
     def device_now(self, device: Device) -> Device:
         return self.devices.get(device.application_id, device.device_id)

@@ -40,6 +40,7 @@ from fleetbell.services.group import Groups
 from fleetbell.services.offer import SAME_VERSIONS, Errands, TaskRules
 from fleetbell.services.outlet import Sending
 from fleetbell.services.package import Packages
+from fleetbell.services.presence import Presence
 from fleetbell.services.progress import Progress
 from fleetbell.services.readiness import Readiness
 from fleetbell.services.schedule import Scheduler
@@ -155,7 +156,9 @@ def _platform(
         ),
         applications=Applications(store, clock, trust_changed=trust, signing_changed=signers.changed),
         signing_keys=SigningKeys(store, clock, signing_changed=signers.changed),
-        devices=Devices(store, clock, take=take, handed=handed),
+        devices=Devices(
+            store, clock, take=take, handed=handed, timeout_s=settings.northbound.device_timeout_s
+        ),
         groups=Groups(store, clock),
         packages=Packages(store, blobs, clock),
         tasks=Tasks(store, clock, errands, handed=handed, due=scheduler.ring),
@@ -165,6 +168,9 @@ def _platform(
         deliveries=Deliveries(store, clock, handed=handed),
         endpoints=Endpoints(store, clock, changed=dispatcher.endpoint_changed, breaker=dispatcher.breaker),
         tokens=Tokens(store, clock),
+        presence=Presence(
+            store, clock, online_ms=settings.devices.silence_s * 1000, take=take, handed=handed
+        ),
         progress=progress,
         dispatcher=dispatcher,
         examinations=Examinations(store, clock, callback, signers, allow_http=settings.callbacks.allow_http),
@@ -173,7 +179,7 @@ def _platform(
         store=store,
         clock=clock,
     )
-    contacts = Contacts(store)
+    contacts = Contacts(services.presence.heard)
     open_doors: dict[str, str] = {}
     readiness = Readiness(store, clock, check_room=disk.check_room)
     requests = {door: RequestCounts() for door in DOORS}

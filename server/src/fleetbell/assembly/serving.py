@@ -20,6 +20,7 @@ from fleetbell.services import Services
 _log = structlog.get_logger(__name__)
 
 _CONTACTS_EVERY_S = 3.0
+_PRESENCE_EVERY_S = 30.0
 _UPKEEP_EVERY_S = 60.0
 
 
@@ -53,6 +54,7 @@ async def serve(settings: Settings, ready: Callable[[Addresses], None]) -> None:
         addresses = Addresses(settings.operator_socket, None, None, None, None, None)
         if "doors" in settings.roles:
             await running.enter_async_context(_repeating(platform.contacts.flush, _CONTACTS_EVERY_S))
+            await running.enter_async_context(_repeating(services.presence.run, _PRESENCE_EVERY_S))
             addresses = await running.enter_async_context(doors(platform))
         if settings.logging.json:  # a person is told by what the command prints
             _log.info("serving", version=__version__, roles=settings.roles, **addresses.facts())

@@ -124,6 +124,7 @@ async def show(device: str, *, json: bool = False, place: Place = HERE) -> None:
             ("made by", " ".join(filter(None, (found.manufacturer_name, found.device_type, found.model)))),
             ("software", found.sw_version),
             ("firmware", found.fw_version),
+            ("online", "yes" if found.online else "no"),
             ("last contact", ago(found.last_contact_at_ms)),
             ("waits for", waits_for(found) or "nothing"),
             *((f"  {name}", value) for name, value in sorted(found.attributes.items())),

@@ -72,13 +72,15 @@ class Device:
     # Its secret at the device doors, as it is: agents send it literally.
     target_token: str | None = field(default=None, repr=False)
     psk: str | None = field(default=None, repr=False)
-    timeout_s: int = 0  # of the verify code; 0: never ends
+    timeout_s: int = 0  # how long it had to be heard after its registration; 0: for ever
+    bind_by_ms: int | None = None  # when it is removed unless it is heard; None: never
     details: Details = Details()
     sw_version: str = ""
     fw_version: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)  # what it told of itself (DDI configData)
     attributes_wanted: bool = True
     last_contact_at_ms: int | None = None
+    online: bool = False
     action_id: int | None = None
     cancel_action_id: int | None = None
     installed_action_id: int | None = None  # the last attempt that succeeded

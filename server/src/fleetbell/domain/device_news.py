@@ -71,15 +71,15 @@ class _Added(_Deleted, frozen=True, gc=False, rename="camel"):
 _encode = msgspec.json.Encoder().encode
 
 
-def device_notification(news: DeviceNews, device: Device, *, online: bool, at_ms: int) -> Notification:
+def device_notification(news: DeviceNews, device: Device, *, at_ms: int) -> Notification:
     """The message that tells ``news``; ``device`` is the device after it, or what it was last."""
     names = (news.value, device.device_id, device.device_id)
     body: _Deleted
     match news:
         case DeviceNews.ADDED:
-            body = _Added(*names, NODE_TYPE, _info(device, online=online))
+            body = _Added(*names, NODE_TYPE, _info(device))
         case DeviceNews.CHANGED:
-            body = _Changed(*names, _info(device, online=online))
+            body = _Changed(*names, _info(device))
         case DeviceNews.DELETED:
             body = _Deleted(*names)
     return Notification(
@@ -89,10 +89,10 @@ def device_notification(news: DeviceNews, device: Device, *, online: bool, at_ms
 
 def tells_more(before: Device, after: Device) -> bool:
     """Whether a message about a device would say something else than before."""
-    return _info(before, online=False) != _info(after, online=False)
+    return _info(before) != _info(after)
 
 
-def _info(device: Device, *, online: bool) -> _Info:
+def _info(device: Device) -> _Info:
     product, details = device.product, device.details
     return _Info(
         node_id=device.node_id,
@@ -109,7 +109,7 @@ def _info(device: Device, *, online: bool) -> _Info:
         hw_version=None,
         protocol_type=device.protocol_type or None,
         bridge_id=None,
-        status="ONLINE" if online else "OFFLINE",
+        status="ONLINE" if device.online else "OFFLINE",
         status_detail="NOT_ACTIVE" if device.last_contact_at_ms is None else "NONE",
         mute=details.mute or None,
         supported_security=None,

@@ -21,7 +21,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from fleetbell.clock import Clock, read_wire_time
+from fleetbell.clock import read_wire_time
 from fleetbell.domain.application import Application
 from fleetbell.errors import (
     ApplicationNotAuthorized,
@@ -67,8 +67,6 @@ class Limits:
 class Services(Protocol):
     """What the door needs from below."""
 
-    @property
-    def clock(self) -> Clock: ...
     @property
     def access(self) -> Access: ...
     @property

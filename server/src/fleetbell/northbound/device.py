@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 from starlette.responses import Response
 
-from fleetbell.clock import Clock, wire_time
+from fleetbell.clock import wire_time
 from fleetbell.domain.device import Details, Device, Product
 from fleetbell.domain.device_news import NODE_TYPE
 from fleetbell.errors import PageOrGatewayMissing, SecureFlagInvalid
@@ -18,7 +18,7 @@ from fleetbell.ids import new_target_token
 from fleetbell.northbound.call import Call, Handler, Limits, Resource, Services, done, reply
 from fleetbell.northbound.errors import Family
 from fleetbell.ports.store import DeviceFilter
-from fleetbell.services.device import ONLINE_MS, DeviceChange, Devices, NewDevice
+from fleetbell.services.device import DeviceChange, Devices, NewDevice
 
 _PAGE_SIZE = 25
 _PAGE_SIZE_MOST = 250
@@ -61,8 +61,11 @@ class RegistrationBody(msgspec.Struct, rename="camel"):
     product_id: str | None = None
     device_info: NewDeviceInfo | None = None
 
-    def new(self, *, target_token: str | None) -> NewDevice:
-        """The device that is to be registered. Raises as :class:`NewDevice`, or SecureFlagInvalid."""
+    def new(self, *, timeout_s: int, target_token: str | None = None) -> NewDevice:
+        """The device that is to be registered; ``timeout_s`` unless it says another time-out.
+
+        Raises as :class:`NewDevice`, or SecureFlagInvalid.
+        """
         info = self.device_info or NewDeviceInfo()
         return NewDevice(
             node_id=self.node_id or "",
@@ -72,7 +75,7 @@ class RegistrationBody(msgspec.Struct, rename="camel"):
             protocol_type=info.protocol_type or "",
             verify_code=self.verify_code or None,
             psk=self.psk or None,
-            timeout_s=self.timeout or 0,
+            timeout_s=timeout_s if self.timeout is None else self.timeout,
             target_token=target_token,
             details=Details(
                 description=info.description or "",
@@ -212,7 +215,7 @@ class DeviceBody(msgspec.Struct, rename="camel"):
     imsi: str | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
-    def of(cls, device: Device, *, online: bool, with_imsi: bool) -> DeviceBody:
+    def of(cls, device: Device, *, with_imsi: bool) -> DeviceBody:
         contacted = device.last_contact_at_ms is not None
         details = device.details
         return cls(
@@ -231,7 +234,7 @@ class DeviceBody(msgspec.Struct, rename="camel"):
                 protocol_type=device.protocol_type,
                 sw_version=device.sw_version,
                 fw_version=device.fw_version,
-                status="ONLINE" if online else "OFFLINE",
+                status="ONLINE" if device.online else "OFFLINE",
                 status_detail="NONE" if contacted else "NOT_ACTIVE",
                 description=details.description or None,
                 location=details.location or None,
@@ -253,7 +256,7 @@ class DevicesBody(msgspec.Struct, rename="camel"):
 
 def resources(services: Services, limits: Limits) -> dict[str, Resource]:
     """The paths of this concept."""
-    calls = _DeviceCalls(services.devices, services.clock)
+    calls = _DeviceCalls(services.devices)
 
     def resource(family: Family, **handlers: Handler) -> Resource:
         return Resource(family, handlers, access=services.access, limits=limits, has_owner=True)
@@ -273,18 +276,18 @@ def resources(services: Services, limits: Limits) -> dict[str, Resource]:
 
 
 class _DeviceCalls:
-    def __init__(self, devices: Devices, clock: Clock) -> None:
+    def __init__(self, devices: Devices) -> None:
         self._devices = devices
-        self._clock = clock
 
     async def register(self, call: Call) -> Response:
         body = await call.json(RegistrationBody)
-        device = await self._devices.register(call.application_id, body.new(target_token=None))
+        new = body.new(timeout_s=self._devices.timeout_s)
+        device = await self._devices.register(call.application_id, new)
         return reply(RegisteredBody(device.device_id, device.verify_code, device.timeout_s, device.psk))
 
     async def register_with_secret(self, call: Call) -> Response:
         body = await call.json(RegistrationBody)
-        new = body.new(target_token=new_target_token())
+        new = body.new(timeout_s=self._devices.timeout_s, target_token=new_target_token())
         device = await self._devices.register(call.application_id, new)
         return reply(
             RegisteredBody(
@@ -299,7 +302,7 @@ class _DeviceCalls:
             call.path_part("device_id"),
             node_id=body.node_id or None,
             verify_code=body.verify_code or None,
-            timeout_s=body.timeout or 0,
+            timeout_s=body.timeout,
         )
         return reply(RefreshedKeyBody(device.verify_code, device.timeout_s))
 
@@ -310,7 +313,7 @@ class _DeviceCalls:
     async def get(self, call: Call) -> Response:
         with_imsi = _imsi_is_selected(call)
         device = self._devices.get(call.application_id, call.path_part("device_id"))
-        return reply(self._body(device, with_imsi=with_imsi))
+        return reply(DeviceBody.of(device, with_imsi=with_imsi))
 
     async def list(self, call: Call) -> Response:
         with_imsi = _imsi_is_selected(call)
@@ -319,7 +322,7 @@ class _DeviceCalls:
         if wanted is None:
             return reply(DevicesBody(0, page.number, page.size, ()))
         listed = self._devices.list(call.application_id, page, wanted)
-        bodies = tuple(self._body(device, with_imsi=with_imsi) for device in listed.rows)
+        bodies = tuple(DeviceBody.of(device, with_imsi=with_imsi) for device in listed.rows)
         return reply(DevicesBody(listed.total, page.number, page.size, bodies))
 
     async def modify(self, call: Call) -> Response:
@@ -347,16 +350,12 @@ class _DeviceCalls:
             protocol_type=query.text("protocolType"),
             location=query.text("location"),
             is_online=is_online,
-            heard_from_ms=self._clock.now_ms() - ONLINE_MS + 1,
             is_active=is_active,
             created_from_ms=query.time("startTime"),
             created_until_ms=query.time("endTime"),
             newest_first=query.one_of("sort", _SORTS) is not False,
         )
         return None if is_some_node_type is False or status == _ABNORMAL else wanted
-
-    def _body(self, device: Device, *, with_imsi: bool) -> DeviceBody:
-        return DeviceBody.of(device, online=self._devices.is_online(device), with_imsi=with_imsi)
 
 
 def _imsi_is_selected(call: Call) -> bool:

@@ -300,6 +300,7 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
     sw_version: str
     fw_version: str
     last_contact_at_ms: int | None
+    online: bool
     upgrade: UpgradeView | None
     cancel_action_id: int | None
     attributes: dict[str, str]
@@ -327,6 +328,7 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
             sw_version=device.sw_version,
             fw_version=device.fw_version,
             last_contact_at_ms=device.last_contact_at_ms,
+            online=device.online,
             upgrade=upgrade,
             cancel_action_id=device.cancel_action_id,
             attributes=dict(device.attributes),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from fleetbell.domain.device import Device
+
+Heard = Callable[[Mapping[str, int]], Awaitable[None]]
+"""Keeps when devices were last heard (milliseconds, by their ids). Raises what a store raises."""
 
 
 class Roster(Protocol):

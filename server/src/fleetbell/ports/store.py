@@ -60,10 +60,7 @@ class Note(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceFilter:
-    """Which devices: those that fit everything that is not None.
-
-    ``is_online`` goes with ``heard_from_ms``: whether the device was heard at that time or later.
-    """
+    """Which devices: those that fit everything that is not None."""
 
     device_id: str | None = None
     name: str | None = None
@@ -71,7 +68,6 @@ class DeviceFilter:
     protocol_type: str | None = None
     location: str | None = None
     is_online: bool | None = None
-    heard_from_ms: int = 0
     is_active: bool | None = None  # whether it was heard at all
     created_from_ms: int | None = None
     created_until_ms: int | None = None
@@ -188,6 +184,13 @@ class Reading(Protocol):
         self, application_id: str | None, page: Page, wanted: DeviceFilter = EVERY_DEVICE
     ) -> Listed[Device]:
         """Of one application, or of all."""
+        ...
+
+    def silent_devices(self, *, since_ms: int, most: int) -> tuple[str, ...]:
+        """The ids of devices that are online and were not heard since then.
+
+        Reads every device: for :meth:`Store.look_up`.
+        """
         ...
 
     def group(self, group_id: str) -> Group | None: ...
@@ -391,11 +394,24 @@ class Transaction(Reading, Protocol):
         ...
 
     def save_device(self, device: Device) -> None:
-        """All columns but ``last_contact_at_ms``."""
+        """All columns but ``last_contact_at_ms`` and ``online``."""
         ...
 
-    def touch_devices(self, contacts: Mapping[str, int]) -> None:
-        """Last contact times by device id; devices that are gone are passed over."""
+    def touch_devices(self, contacts: Mapping[str, int]) -> Mapping[str, str]:
+        """Keep when devices were last heard, by their ids; devices that are gone are passed over.
+
+        Those that come online by it, each with its application. Whoever was heard need not be again.
+        """
+        ...
+
+    def take_offline(self, device_ids: Sequence[str], *, silent_since_ms: int) -> Mapping[str, str]:
+        """Take those of these devices offline that were not heard since then; each with its application."""
+        ...
+
+    def unbound_devices(self, *, at_ms: int, most: int) -> tuple[Device, ...]:
+        """Devices that had to be heard by then, and were not; the longest overdue first. Those that a task
+        works on are left out.
+        """
         ...
 
     def delete_device(self, device_id: str) -> None:

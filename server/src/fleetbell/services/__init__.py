@@ -15,6 +15,7 @@ from fleetbell.services.endpoint import Endpoints
 from fleetbell.services.examination import Examinations
 from fleetbell.services.group import Groups
 from fleetbell.services.package import Packages
+from fleetbell.services.presence import Presence
 from fleetbell.services.progress import Progress
 from fleetbell.services.schedule import Scheduler
 from fleetbell.services.signing_key import SigningKeys
@@ -39,6 +40,7 @@ class Services:
     deliveries: Deliveries
     endpoints: Endpoints
     tokens: Tokens
+    presence: Presence
     progress: Progress
     dispatcher: Dispatcher
     examinations: Examinations

@@ -26,7 +26,6 @@ from fleetbell.ports.store import EVERY_DEVICE, DeviceFilter, HandOver, Listed, 
 
 T = TypeVar("T")
 
-ONLINE_MS = 15 * 60 * 1000  # a device that was heard within this time counts as online
 _PSK = re.compile(r"[0-9A-Fa-f]{8,32}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,128}")
 _TIMEOUT_MOST_S = 2**31 - 1
@@ -49,7 +48,7 @@ class NewDevice:
     protocol_type: str = ""
     verify_code: str | None = field(default=None, repr=False)  # None: one is made
     psk: str | None = field(default=None, repr=False)  # 8 to 32 hexadecimal characters; None: one is made
-    timeout_s: int = 0
+    timeout_s: int = 0  # how long it has to be heard, or it is removed; 0: for ever
     target_token: str | None = field(default=None, repr=False)
     details: Details = Details()
 
@@ -153,7 +152,10 @@ class Devices:
         *,
         take: Take = lambda _: False,
         handed: Callable[[HandOver], None] = lambda _: None,
+        timeout_s: int = 0,
     ) -> None:
+        """``timeout_s`` is that of a device whose application says nothing of it."""
+        self.timeout_s = timeout_s
         self._store = store
         self._clock = clock
         self._take = take
@@ -197,11 +199,6 @@ class Devices:
         """Of one application, or of all; in the order of registration unless ``wanted`` says otherwise."""
         return self._store.reading.devices(application_id, page, wanted)
 
-    def is_online(self, device: Device) -> bool:
-        """Whether it was heard lately."""
-        last_ms = device.last_contact_at_ms
-        return last_ms is not None and self._clock.now_ms() - last_ms < ONLINE_MS
-
     async def modify(self, application_id: str, device_id: str, change: DeviceChange) -> Device:
         """Raises DeviceUnknown, or InputInvalid for a value that cannot be."""
 
@@ -220,9 +217,11 @@ class Devices:
         *,
         node_id: str | None = None,
         verify_code: str | None = None,
-        timeout_s: int = 0,
+        timeout_s: int | None = None,
     ) -> Device:
         """A new verify code, made unless given; with ``node_id`` also another name on its protocol.
+
+        The time-out begins anew, unless the device was heard before: it need not be again.
 
         Raises:
             DeviceUnknown.
@@ -231,7 +230,8 @@ class Devices:
             InputInvalid, VerifyCodeInvalid: a value that cannot be.
         """
         check_verify_code(verify_code)
-        check_timeout(timeout_s)
+        lasts_s = self.timeout_s if timeout_s is None else timeout_s
+        check_timeout(lasts_s)
 
         def refresh(tx: Transaction) -> tuple[Device, HandOver]:
             before = _own(tx.device(device_id), application_id, device_id)
@@ -242,9 +242,17 @@ class Devices:
                     raise _busy(device_id)
                 if tx.device_of_node(application_id, name) is not None:
                     raise NodeIdTaken(f"another device of this application has the node id {name!r}")
-            code = verify_code or secrets.token_hex(8)
+            heard = before.last_contact_at_ms is not None
             return self._save(
-                tx, before, replace(before, node_id=name, verify_code=code, timeout_s=timeout_s)
+                tx,
+                before,
+                replace(
+                    before,
+                    node_id=name,
+                    verify_code=verify_code or secrets.token_hex(8),
+                    timeout_s=lasts_s,
+                    bind_by_ms=None if heard else _bind_by(lasts_s, at_ms=self._clock.now_ms()),
+                ),
             )
 
         device, hand_over = await self._store.write(refresh)
@@ -290,6 +298,7 @@ class Devices:
             target_token=new.target_token,
             psk=new.psk or secrets.token_hex(16),
             timeout_s=new.timeout_s,
+            bind_by_ms=_bind_by(new.timeout_s, at_ms=at_ms),
             details=new.details,
         )
 
@@ -306,8 +315,12 @@ class Devices:
 
     def _tell(self, tx: Transaction, news: DeviceNews, device: Device) -> HandOver:
         at_ms = self._clock.now_ms()
-        told = device_notification(news, device, online=self.is_online(device), at_ms=at_ms)
+        told = device_notification(news, device, at_ms=at_ms)
         return tx.add_notifications([told], take=self._take, at_ms=at_ms)
+
+
+def _bind_by(timeout_s: int, *, at_ms: int) -> int | None:
+    return at_ms + timeout_s * 1000 if timeout_s else None
 
 
 def _own(device: Device | None, application_id: str, device_id: str) -> Device:

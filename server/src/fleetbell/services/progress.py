@@ -129,7 +129,7 @@ class Story:
             device = seen.get(attempt.device_id) or tx.device(attempt.device_id)
             if device is not None and device.version(attempt.kind) != version:
                 seen[attempt.device_id] = after = device.running(attempt.kind, version)
-                told.append(device_notification(DeviceNews.CHANGED, after, online=True, at_ms=self._at_ms))
+                told.append(device_notification(DeviceNews.CHANGED, after, at_ms=self._at_ms))
         return told
 
 

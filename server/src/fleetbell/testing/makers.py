@@ -159,6 +159,7 @@ def a_device(
     attributes: Mapping[str, str] | None = None,
     attributes_wanted: bool = True,
     last_contact_at_ms: int | None = None,
+    online: bool = False,
     action_id: int | None = None,
 ) -> Device:
     """A device; its node id is ``node-of-`` its id unless given."""
@@ -176,6 +177,7 @@ def a_device(
         attributes=attributes or {},
         attributes_wanted=attributes_wanted,
         last_contact_at_ms=last_contact_at_ms,
+        online=online,
         action_id=action_id,
     )
 

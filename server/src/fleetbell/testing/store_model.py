@@ -268,7 +268,25 @@ class BooksModel(_TwoStores):
 
     @rule(contacts=st.dictionaries(devices, st.integers(0, 10)))
     def touch_devices(self, contacts: dict[str, int]) -> None:
-        self.change(lambda tx: tx.touch_devices(contacts))
+        self.change(lambda tx: sorted(tx.touch_devices(contacts)))
+
+    @rule(silent_since_ms=st.integers(0, 11), most=st.integers(1, 3))
+    def take_offline(self, silent_since_ms: int, most: int) -> None:
+        def work(tx: Transaction) -> object:
+            silent = tx.silent_devices(since_ms=silent_since_ms, most=most)
+            return silent, sorted(tx.take_offline([*silent, "gone"], silent_since_ms=silent_since_ms))
+
+        self.change(work)
+
+    @rule(device_id=devices, bind_by_ms=st.integers(0, 10), at_ms=st.integers(0, 10), most=st.integers(1, 3))
+    def bind(self, device_id: str, bind_by_ms: int, at_ms: int, most: int) -> None:
+        def work(tx: Transaction) -> object:
+            device = tx.device(device_id)
+            if device is not None:
+                tx.save_device(replace(device, bind_by_ms=bind_by_ms))
+            return tx.unbound_devices(at_ms=at_ms, most=most)
+
+        self.change(work)
 
     @rule(device_id=devices)
     def delete_device(self, device_id: str) -> None:

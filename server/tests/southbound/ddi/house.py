@@ -23,6 +23,7 @@ from fleetbell.ports.store import Store, Transaction
 from fleetbell.services.device import Devices
 from fleetbell.services.offer import Errands, TaskRules
 from fleetbell.services.package import NewPackage, Packages
+from fleetbell.services.presence import Presence
 from fleetbell.services.progress import Progress
 from fleetbell.services.schedule import Scheduler
 from fleetbell.services.task import Tasks
@@ -76,7 +77,8 @@ class House:
         self.store = store
         self.clock = PretendClock()
         self.blobs = FolderBlobs(folder / "blobs")
-        self.contacts = Contacts(store)
+        self.presence = Presence(store, self.clock, online_ms=900_000)
+        self.contacts = Contacts(self.presence.heard)
         self.errands = Errands(take=lambda _: False, rules=TaskRules(same_version="install"))
         self.scheduler = Scheduler(store, self.clock, self.errands, handed=lambda _: None)
         self.tasks = Tasks(

@@ -44,14 +44,40 @@ class Devices(Concept):
     def save_device(self, device: Device) -> None:
         kept = self.device(device.device_id)
         if kept is not None:
-            contact = kept.last_contact_at_ms
-            self._rows.devices[device.device_id] = replace(device, last_contact_at_ms=contact)
+            self._rows.devices[device.device_id] = replace(
+                device, last_contact_at_ms=kept.last_contact_at_ms, online=kept.online
+            )
 
-    def touch_devices(self, contacts: Mapping[str, int]) -> None:
+    def touch_devices(self, contacts: Mapping[str, int]) -> Mapping[str, str]:
+        came = {}
         for device_id, at_ms in contacts.items():
             device = self.device(device_id)
-            if device is not None:
-                self._rows.devices[device_id] = replace(device, last_contact_at_ms=at_ms)
+            if device is None:
+                continue
+            if not device.online:
+                came[device_id] = device.application_id
+                device = replace(device, online=True, bind_by_ms=None)
+            self._rows.devices[device_id] = replace(device, last_contact_at_ms=at_ms)
+        return came
+
+    def silent_devices(self, *, since_ms: int, most: int) -> tuple[str, ...]:
+        devices = self._rows.devices.values()
+        return tuple(one.device_id for one in devices if _is_silent(one, since_ms))[:most]
+
+    def take_offline(self, device_ids: Sequence[str], *, silent_since_ms: int) -> Mapping[str, str]:
+        named = [device for one in device_ids if (device := self.device(one)) is not None]
+        gone = [one for one in named if _is_silent(one, silent_since_ms)]
+        for device in gone:
+            self._rows.devices[device.device_id] = replace(device, online=False)
+        return {device.device_id: device.application_id for device in gone}
+
+    def unbound_devices(self, *, at_ms: int, most: int) -> tuple[Device, ...]:
+        late = [
+            (one.bind_by_ms, one)
+            for one in self._rows.devices.values()
+            if one.bind_by_ms is not None and one.bind_by_ms <= at_ms and one.action_id is None
+        ]
+        return tuple(device for _, device in sorted(late, key=lambda pair: pair[0])[:most])
 
     def delete_device(self, device_id: str) -> None:
         self._rows.devices.delete([device_id])
@@ -81,16 +107,20 @@ class Devices(Concept):
                 self._rows.devices[device.device_id] = released
 
 
+def _is_silent(device: Device, since_ms: int) -> bool:
+    last_ms = device.last_contact_at_ms
+    return device.online and last_ms is not None and last_ms < since_ms
+
+
 def _fits(device: Device, wanted: DeviceFilter) -> bool:
     last_ms = device.last_contact_at_ms
-    online = last_ms is not None and last_ms >= wanted.heard_from_ms
     pairs = (
         (wanted.device_id, device.device_id),
         (wanted.name, device.name),
         (wanted.device_type, device.product.device_type),
         (wanted.protocol_type, device.protocol_type),
         (wanted.location, device.details.location),
-        (wanted.is_online, online),
+        (wanted.is_online, device.online),
         (wanted.is_active, last_ms is not None),
     )
     since, until = wanted.created_from_ms, wanted.created_until_ms

@@ -19,13 +19,14 @@ _SAVED = (
     "device_type, model, "
     "manufacturer_id, protocol_type, verify_code, target_token, psk, timeout_s, sw_version, fw_version, "
     "attributes, "
-    "attributes_wanted, action_id, cancel_action_id, installed_action_id, details"
+    "attributes_wanted, action_id, cancel_action_id, installed_action_id, details, bind_by_ms"
 )
-_COLUMNS = f"{_SAVED}, last_contact_at_ms"
+_COLUMNS = f"{_SAVED}, last_contact_at_ms, online"
 _SET = ", ".join(f"{column} = ?{number}" for number, column in enumerate(_SAVED.split(", "), 1))
 
 _details = msgspec.json.Decoder(Details)
 _attributes = msgspec.json.Decoder(dict[str, str])
+_applications = msgspec.json.Decoder(list[tuple[str, str]])
 _work = msgspec.json.Decoder(list[tuple[str, int | None]])
 
 
@@ -52,7 +53,9 @@ def _device(row: tuple[Any, ...]) -> Device:
         cancel_action_id=row[20],
         installed_action_id=row[21],
         details=_details.decode(row[22]),
-        last_contact_at_ms=row[23],
+        bind_by_ms=row[23],
+        last_contact_at_ms=row[24],
+        online=bool(row[25]),
     )
 
 
@@ -81,6 +84,7 @@ def _values(device: Device) -> tuple[None | int | str, ...]:
         device.cancel_action_id,
         device.installed_action_id,
         msgspec.json.encode(device.details).decode(),
+        device.bind_by_ms,
     )
 
 
@@ -101,7 +105,6 @@ class DeviceReading(Reader):
     def devices(
         self, application_id: str | None, page: Page, wanted: DeviceFilter = EVERY_DEVICE
     ) -> Listed[Device]:
-        online, heard_from_ms = wanted.is_online, wanted.heard_from_ms
         condition, values = where(
             {
                 "application_id = ?": application_id,
@@ -110,8 +113,7 @@ class DeviceReading(Reader):
                 "device_type = ?": wanted.device_type,
                 "protocol_type = ?": wanted.protocol_type,
                 "coalesce(details->>'location', '') = ?": wanted.location,
-                "last_contact_at_ms >= ?": heard_from_ms if online else None,
-                "coalesce(last_contact_at_ms, -1) < ?": heard_from_ms if online is False else None,
+                "online = ?": wanted.is_online,
                 "(last_contact_at_ms IS NOT NULL) = ?": wanted.is_active,
                 "created_at_ms >= ?": wanted.created_from_ms,
                 "created_at_ms <= ?": wanted.created_until_ms,
@@ -120,6 +122,13 @@ class DeviceReading(Reader):
         order = "number DESC" if wanted.newest_first else "number"
         listed = self._listed(_COLUMNS, f"FROM device {condition}", values, page, order)
         return Listed(tuple(map(_device, listed.rows)), listed.total)
+
+    def silent_devices(self, *, since_ms: int, most: int) -> tuple[str, ...]:
+        rows = self._rows(
+            "SELECT device_id FROM device WHERE online AND last_contact_at_ms < ? ORDER BY number LIMIT ?",
+            (since_ms, most),
+        )
+        return tuple(device_id for (device_id,) in rows)
 
 
 class DeviceWriting(DeviceReading):
@@ -130,7 +139,7 @@ class DeviceWriting(DeviceReading):
         try:
             self._rows(
                 f"INSERT INTO device ({_COLUMNS}) VALUES ({places})",
-                (*_values(device), device.last_contact_at_ms),
+                (*_values(device), device.last_contact_at_ms, device.online),
             )
         except apsw.ConstraintError as error:
             raise NodeIdTaken(
@@ -140,12 +149,41 @@ class DeviceWriting(DeviceReading):
     def save_device(self, device: Device) -> None:
         self._rows(f"UPDATE device SET {_SET} WHERE device_id = ?1", _values(device))
 
-    def touch_devices(self, contacts: Mapping[str, int]) -> None:
+    def touch_devices(self, contacts: Mapping[str, int]) -> Mapping[str, str]:
+        came = self._many(
+            _applications,
+            "SELECT json_group_array(json_array(d.device_id, d.application_id)) FROM json_each(?1) AS j "
+            "CROSS JOIN device AS d ON d.device_id = j.value WHERE NOT d.online",
+            list(contacts),
+        )
         self._rows(
             "UPDATE device SET last_contact_at_ms = j.value->>1 FROM jsonb_each(?1) AS j "
             "WHERE device.device_id = j.value->>0",
             (as_json(list(contacts.items())),),
         )
+        if came:
+            self._rows(
+                "UPDATE device SET online = 1, bind_by_ms = NULL FROM json_each(?1) AS j "
+                "WHERE device.device_id = j.value",
+                (as_json([device_id for device_id, _ in came]),),
+            )
+        return dict(came)
+
+    def take_offline(self, device_ids: Sequence[str], *, silent_since_ms: int) -> Mapping[str, str]:
+        rows = self._rows(
+            "UPDATE device SET online = 0 WHERE device_id IN (SELECT value FROM json_each(?)) "
+            "AND online AND last_contact_at_ms < ? RETURNING device_id, application_id",
+            (as_json(device_ids), silent_since_ms),
+        )
+        return dict(rows)
+
+    def unbound_devices(self, *, at_ms: int, most: int) -> tuple[Device, ...]:
+        rows = self._rows(
+            f"SELECT {_COLUMNS} FROM device WHERE bind_by_ms <= ? AND action_id IS NULL "
+            "ORDER BY bind_by_ms, number LIMIT ?",
+            (at_ms, most),
+        )
+        return tuple(map(_device, rows))
 
     def delete_device(self, device_id: str) -> None:
         number = self._value("SELECT number FROM device WHERE device_id = ?", (device_id,))

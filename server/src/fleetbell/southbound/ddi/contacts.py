@@ -5,14 +5,14 @@ A poll must not cost a commit. A crash loses the contacts of the last seconds; t
 
 from __future__ import annotations
 
-from fleetbell.ports.store import Store
+from fleetbell.ports.roster import Heard
 
 
 class Contacts:
     """The contacts that are not yet written."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, heard: Heard) -> None:
+        self._heard = heard
         self._waiting: dict[str, int] = {}
 
     def touch(self, device_id: str, at_ms: int) -> None:
@@ -22,13 +22,13 @@ class Contacts:
     async def flush(self) -> int:
         """Write what has gathered; how many devices that were. To be called every few seconds.
 
-        Raises what the store raises; the contacts then wait for the next call.
+        Raises what keeping them raises; the contacts then wait for the next call.
         """
         batch, self._waiting = self._waiting, {}
         if not batch:
             return 0
         try:
-            await self._store.write(lambda tx: tx.touch_devices(batch))
+            await self._heard(batch)
         except BaseException:
             self._waiting = batch | self._waiting
             raise

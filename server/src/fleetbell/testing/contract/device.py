@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import msgspec
@@ -13,6 +14,7 @@ from fleetbell.ports.store import (
     DeviceFilter,
     Page,
     Store,
+    Transaction,
 )
 from fleetbell.testing.clock import START_MS
 from fleetbell.testing.contract.given import ALL, ODD_TEXT, begin, begin_one, furnish, register
@@ -44,7 +46,9 @@ class DevicesContract:
             fw_version="f",
             attributes={ODD_TEXT: ODD_TEXT, "": "2"},
             attributes_wanted=False,
+            bind_by_ms=8,
             last_contact_at_ms=4,
+            online=True,
             action_id=5,
             cancel_action_id=6,
             installed_action_id=7,
@@ -89,7 +93,7 @@ class DevicesContract:
 
     async def test_devices_are_chosen_by_all_that_is_asked(self, store: Store) -> None:
         first = replace(
-            a_device("dev-1", name="n", product=Product("a", "t", "m"), last_contact_at_ms=10),
+            a_device("dev-1", name="n", product=Product("a", "t", "m"), last_contact_at_ms=10, online=True),
             protocol_type="p",
             details=Details(location="l"),
         )
@@ -107,11 +111,11 @@ class DevicesContract:
             DeviceFilter(device_type="t"),
             DeviceFilter(protocol_type="p"),
             DeviceFilter(location="l"),
-            DeviceFilter(is_online=True, heard_from_ms=10),
+            DeviceFilter(is_online=True),
             DeviceFilter(created_until_ms=START_MS),
         ):
             assert chosen(wanted) == (["dev-1"], 1), wanted
-        assert chosen(DeviceFilter(is_online=False, heard_from_ms=10)) == (["dev-2", "dev-3"], 2)
+        assert chosen(DeviceFilter(is_online=False)) == (["dev-2", "dev-3"], 2)
         assert chosen(DeviceFilter(is_active=False)) == (["dev-3"], 1)
         assert chosen(DeviceFilter(is_active=True)) == (["dev-1", "dev-2"], 2)
         assert chosen(DeviceFilter(location="")) == (["dev-2", "dev-3"], 2)
@@ -120,8 +124,10 @@ class DevicesContract:
         assert chosen(DeviceFilter(name="n", device_type="other")) == ([], 0)
         assert store.reading.devices("app-2", ALL, DeviceFilter(name="n")).total == 0
 
-    async def test_saving_a_device_keeps_its_last_contact_only(self, store: Store) -> None:
-        await store.write(lambda tx: tx.add_device(a_device(last_contact_at_ms=10)))
+    async def test_saving_a_device_keeps_its_last_contact_and_that_it_is_online_only(
+        self, store: Store
+    ) -> None:
+        await store.write(lambda tx: tx.add_device(a_device(last_contact_at_ms=10, online=True)))
         changed = Device(
             device_id="dev-1",
             application_id="app-1",
@@ -136,6 +142,7 @@ class DevicesContract:
             target_token="t",  # noqa: S106 - opens nothing
             psk="k",
             timeout_s=9,
+            bind_by_ms=11,
             sw_version="s",
             fw_version="f",
             attributes={"a": "b"},
@@ -148,15 +155,62 @@ class DevicesContract:
 
         await store.write(lambda tx: tx.save_device(changed))
 
-        assert store.reading.device("dev-1") == replace(changed, last_contact_at_ms=10)
+        assert store.reading.device("dev-1") == replace(changed, last_contact_at_ms=10, online=True)
 
     async def test_contacts_are_noted_and_devices_that_are_gone_passed_over(self, store: Store) -> None:
         await furnish(store, "dev-1", "dev-2", "dev-3")
 
-        await store.write(lambda tx: tx.touch_devices({"dev-1": 5, "gone": 6, "dev-3": 7}))
+        came = await store.write(lambda tx: tx.touch_devices({"dev-1": 5, "gone": 6, "dev-3": 7}))
 
-        contacts = [one.last_contact_at_ms for one in store.reading.devices(None, ALL).rows]
-        assert contacts == [5, None, 7]
+        assert came == {"dev-1": "app-1", "dev-3": "app-1"}
+        devices = store.reading.devices(None, ALL).rows
+        assert [one.last_contact_at_ms for one in devices] == [5, None, 7]
+        assert [one.online for one in devices] == [True, False, True]
+
+    async def test_a_device_comes_online_with_its_first_contact_and_is_bound_by_it(
+        self, store: Store
+    ) -> None:
+        await register(store, replace(a_device(), bind_by_ms=START_MS))
+
+        first = await store.write(lambda tx: tx.touch_devices({"dev-1": 5}))
+        second = await store.write(lambda tx: tx.touch_devices({"dev-1": 6}))
+
+        assert (first, second) == ({"dev-1": "app-1"}, {})
+        assert await store.write(lambda tx: tx.unbound_devices(at_ms=START_MS, most=9)) == ()
+        device = store.reading.device("dev-1")
+        assert device is not None
+        assert (device.online, device.bind_by_ms, device.last_contact_at_ms) == (True, None, 6)
+
+    async def test_silent_devices_are_found_and_taken_offline(self, store: Store) -> None:
+        await furnish(store, "dev-1", "dev-2", "dev-3", "dev-4")
+        await store.write(lambda tx: tx.touch_devices({"dev-1": 7, "dev-2": 5, "dev-3": 6}))
+
+        def part(tx: Transaction) -> Mapping[str, str]:
+            return tx.take_offline(["dev-1", "dev-2", "dev-3", "dev-4", "gone"], silent_since_ms=7)
+
+        assert store.reading.silent_devices(since_ms=7, most=9) == ("dev-2", "dev-3")
+        assert store.reading.silent_devices(since_ms=7, most=1) == ("dev-2",)
+        assert await store.write(part) == {"dev-2": "app-1", "dev-3": "app-1"}
+        assert await store.write(part) == {}
+        assert store.reading.silent_devices(since_ms=7, most=9) == ()
+        online = [one.online for one in store.reading.devices(None, ALL).rows]
+        assert online == [True, False, False, False]
+        assert await store.write(lambda tx: tx.touch_devices({"dev-2": 9})) == {"dev-2": "app-1"}
+
+    async def test_devices_that_were_not_heard_in_time_are_found_the_longest_overdue_first(
+        self, store: Store
+    ) -> None:
+        late, later, busy, early = (
+            replace(a_device(f"dev-{number}"), bind_by_ms=by_ms)
+            for number, by_ms in ((1, 6), (2, 5), (3, 4), (4, 8))
+        )
+        await register(store, late, later, replace(busy, action_id=1), early, a_device("dev-5"))
+
+        def found(most: int) -> Callable[[Transaction], tuple[Device, ...]]:
+            return lambda tx: tx.unbound_devices(at_ms=7, most=most)
+
+        assert await store.write(found(9)) == (later, late)
+        assert await store.write(found(1)) == (later,)
 
     async def test_a_deleted_device_is_gone_and_its_node_id_free(self, store: Store) -> None:
         await store.write(lambda tx: tx.add_device(a_device("dev-1", node_id="n")))
