@@ -12,7 +12,7 @@ import cyclopts
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import backlog, delivery, growth, isolation, latency, polls, steps, where
+from benchmarks import backlog, delivery, growth, isolation, latency, polls, receiving, steps, where
 from benchmarks.delivery import Load
 from benchmarks.figures import Row, machine
 from benchmarks.others import beside
@@ -57,6 +57,8 @@ PARTS: dict[str, Callable[[Asked], list[Row]]] = {
     "others": lambda asked: beside.rows(asked.pairs, devices=asked.devices),
     "where": lambda asked: where.rows(asked.pairs, devices=asked.devices),
     "steps": lambda _: steps.rows(),
+    "receive": lambda asked: receiving.rows(asked.pairs, seconds=asked.seconds),
+    "receive-one": lambda _: receiving.rows_of_one(),
     "polls": lambda asked: polls.rows(seconds=asked.seconds),
     "memory": lambda asked: polls.memory_rows(idle=asked.idle, seconds=asked.seconds),
 }
@@ -66,7 +68,9 @@ def bench(
     *parts: str,
     pairs: Annotated[int, cyclopts.Parameter(help="Interleaved pairs, or rounds.")] = 5,
     devices: Annotated[int, cyclopts.Parameter(help="Devices of a delivery run; 5 messages each.")] = 4000,
-    seconds: Annotated[int, cyclopts.Parameter(help="Length of a run of latency, isolation, polls.")] = 10,
+    seconds: Annotated[
+        int, cyclopts.Parameter(help="Length of a run of latency, isolation, receive, polls.")
+    ] = 10,
     idle: Annotated[int, cyclopts.Parameter(help="Idle devices of the memory run.")] = 100_000,
     waiting: Annotated[int, cyclopts.Parameter(help="Waiting deliveries of the backlog run.")] = 1_000_000,
     stored: Annotated[
@@ -75,7 +79,8 @@ def bench(
     json_output: Annotated[bool, cyclopts.Parameter(name="--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure ``parts``: delivery, sustained, latency, backlog, growth, isolation, others, where, steps,
-    polls, memory. When none is named: delivery, latency, polls and memory, which take some minutes.
+    receive, receive-one, polls, memory. When none is named: delivery, latency, polls and memory, which take
+    some minutes.
     """
     if unknown := set(parts) - set(PARTS):
         raise SystemExit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")

@@ -154,7 +154,14 @@ def pairs(count: int, load: Load) -> tuple[list[Pair], float]:
 
 def _raw(target: sink.Sink, load: Load) -> Rate:
     return uvloop.run(
-        raw_posting.run(target.url, target.ca_pem, load.messages, IN_FLIGHT, sign=True, seconds=load.seconds)
+        raw_posting.run(
+            target.url,
+            target.ca_pem,
+            load.messages,
+            IN_FLIGHT,
+            made=raw_posting.maker(sign=True),
+            seconds=load.seconds,
+        )
     )
 
 

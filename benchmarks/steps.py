@@ -30,17 +30,18 @@ def rows(repeats: int = REPEATS) -> list[Row]:
     """CPU of each way, the median of ``repeats``."""
     settings = f"one thread's CPU, median of {repeats} times 1,000"
     table = [
-        Row("steps", what, settings, f"{_cost_us(way, 1000, repeats):.2f} us a signature")
+        Row("steps", what, settings, f"{cost_us(way, 1000, repeats):.2f} us a signature")
         for what, way in (("signature by hmac.digest", _sign_anew), ("signature by a kept signer", _sign))
     ]
     settings = f"the same; {ROWS} rows of {_COLUMNS} columns a statement, made and inserted, in memory"
     for what, insert in INSERTS.items():
-        cost_us = _cost_us(_Inserting(insert).batch, 1000 // ROWS, repeats) / ROWS
-        table.append(Row("steps", f"rows inserted by {what}", settings, f"{cost_us:.2f} us a row"))
+        row_us = cost_us(_Inserting(insert).batch, 1000 // ROWS, repeats) / ROWS
+        table.append(Row("steps", f"rows inserted by {what}", settings, f"{row_us:.2f} us a row"))
     return table
 
 
-def _cost_us(way: Callable[[], object], times: int, repeats: int) -> float:
+def cost_us(way: Callable[[], object], times: int, repeats: int) -> float:
+    """CPU of ``way`` in this thread, the median of ``repeats`` times ``times``."""
     costs = []
     for _ in range(repeats):
         began_s = time.thread_time()

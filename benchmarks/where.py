@@ -123,7 +123,9 @@ def run(rounds: int, load: Load) -> tuple[list[list[Cost]], list[list[float]]]:
                 found.append(_run_step(step, target if subscribed else None, load))
             for raw_us, sign in zip(raw, (False, True), strict=True):
                 rate = uvloop.run(
-                    raw_posting.run(target.url, target.ca_pem, load.messages, IN_FLIGHT, sign=sign)
+                    raw_posting.run(
+                        target.url, target.ca_pem, load.messages, IN_FLIGHT, made=raw_posting.maker(sign=sign)
+                    )
                 )
                 raw_us.append(rate.cpu_s_per_1000 * 1000)
     return costs, raw

@@ -5,10 +5,23 @@ import os
 import pytest
 from _pytest.monkeypatch import MonkeyPatch
 
-from benchmarks import backlog, delivery, figures, growth, isolation, latency, polls, sink, steps, where, wrk
+from benchmarks import (
+    backlog,
+    delivery,
+    figures,
+    growth,
+    isolation,
+    latency,
+    polls,
+    receiving,
+    sink,
+    steps,
+    where,
+    wrk,
+)
 from benchmarks.delivery import Load
 from benchmarks.others import beside, servers
-from benchmarks.receiver import Behaviour
+from benchmarks.receiver import Authority, Behaviour
 from tests.programs import require
 
 
@@ -81,6 +94,20 @@ def test_the_ways_of_each_step_are_measured():
 
     assert len(found) == 2 + len(steps.INSERTS)
     assert all(" us a " in row.figure for row in found)
+
+
+def test_every_message_that_a_receiver_takes_is_handled(tmp_path):
+    taken = receiving.run(Authority(tmp_path), count=100)
+
+    assert taken.messages_per_s > 0
+    assert taken.handled == 100 + 1 + 4 * receiving.CONNECTIONS
+
+
+def test_one_message_is_taken_for_each_kind_and_way():
+    found = receiving.rows_of_one(repeats=1)
+
+    assert len(found) == 2 * 5
+    assert all(row.figure.endswith(" us") for row in found)
 
 
 def test_every_poll_of_a_measured_run_is_answered():

@@ -131,7 +131,11 @@ def rows(rounds: int, *, devices: int) -> list[Row]:
     rates: dict[str, list[float]] = {}
     with sink.running() as target:
         for _ in range(rounds):
-            raw = uvloop.run(raw_posting.run(target.url, target.ca_pem, load.messages, IN_FLIGHT, sign=True))
+            raw = uvloop.run(
+                raw_posting.run(
+                    target.url, target.ca_pem, load.messages, IN_FLIGHT, made=raw_posting.maker(sign=True)
+                )
+            )
             ours = uvloop.run(delivery.run(target.url, target.ca_pem, load))
             rates.setdefault("raw", []).append(raw.posts_per_s)
             rates.setdefault("ours", []).append(ours.posts_per_s)

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import re
 import socket
 import ssl
 import threading
@@ -156,6 +157,95 @@ def test_a_request_needs_one_sensible_content_length(plain: Server, head: bytes,
     answer = exchanged(plain, b"POST / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
 
     assert answer.startswith(b"HTTP/1.1 " + status)
+
+
+def test_a_request_that_can_be_read_in_two_ways_is_refused_and_what_follows_it_is_not_read(
+    plain: Server, got: list[PushMessage]
+) -> None:
+    answer = exchanged(
+        plain,
+        b"POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        + signed_request(),
+    )
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert got == []
+
+
+def test_requests_that_come_at_once_are_answered_in_order(plain: Server, got: list[PushMessage]) -> None:
+    forged = signed_request().replace(b"webhook-id: ", b"webhook-id: x")
+    last = signed_request(head="Connection: close\r\n")
+
+    answer = exchanged(plain, signed_request() + forged + b"\r\n" + last)
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"401", b"200"]
+    assert got == [software_state()] * 2
+
+
+def test_a_request_may_come_byte_by_byte(plain: Server, got: list[PushMessage]) -> None:
+    request = signed_request(head="Connection: close\r\n")
+    with raw(plain) as client:
+        for number in range(len(request)):
+            client.sendall(request[number : number + 1])
+        answer = client.recv(65536)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert got == [software_state()]
+
+
+def test_an_answer_tells_its_length_and_its_time(plain: Server) -> None:
+    answer = exchanged(plain, signed_request(head="Connection: close\r\n"))
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert body == b"ok"
+    assert b"\r\nContent-Length: 2" in head
+    assert b"\r\nConnection: close" in head
+    assert re.search(rb"\r\nDate: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n", head)
+
+
+def test_the_answer_to_head_has_no_body(plain: Server) -> None:
+    answer = exchanged(plain, b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert answer.endswith(b"\r\n\r\n")
+
+
+def test_a_head_without_end_is_refused(plain: Server) -> None:
+    assert exchanged(plain, b"POST / HTTP/1.1\r\n" + b"X-A: 1\r\n" * 3000).startswith(b"HTTP/1.1 431 ")
+    assert exchanged(plain, b"x" * 20_000).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_client_that_sends_too_much_gets_to_read_why(server: Server, certificates: Certificates) -> None:
+    """Who closes at once, with more coming in, makes the other side forget the answer."""
+    with raw(server) as plain, certificates.trust.wrap_socket(plain, server_hostname="127.0.0.1") as client:
+        client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n")
+        for _ in range(30):
+            client.sendall(b"x" * 100_000)
+
+        assert client.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_body_that_is_too_large_is_given_no_leave(plain: Server) -> None:
+    answer = exchanged(plain, b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 70000\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_an_older_client_is_answered_and_let_go(plain: Server, got: list[PushMessage]) -> None:
+    answer = exchanged(plain, signed_request().replace(b"HTTP/1.1", b"HTTP/1.0"))
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert got == [software_state()]
+
+
+def test_a_client_that_breaks_off_in_a_body_is_not_heard(plain: Server, got: list[PushMessage]) -> None:
+    with raw(plain) as client:
+        client.sendall(signed_request()[:-1])
+        client.shutdown(socket.SHUT_WR)
+
+        assert client.recv(65536).startswith(b"HTTP/1.1 400 ")
+    assert got == []
 
 
 def test_a_client_that_waits_for_leave_to_send_its_body_is_told_to_go_on(plain: Server) -> None:

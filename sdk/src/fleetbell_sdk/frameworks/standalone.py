@@ -8,7 +8,7 @@ may be silent for ``idle_s``.
 
 from __future__ import annotations
 
-import io
+import functools
 import logging
 import os
 import selectors
@@ -18,15 +18,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from typing import Final, Self
 
+from fleetbell_sdk.frameworks._head import HEAD_LIMIT_BYTES, Head, read_head
+from fleetbell_sdk.frameworks._request import BROKEN_OFF, NOT_POSTED, elsewhere, phrase
 from fleetbell_sdk.receiver import Receiver, Reply
 
 __all__ = ["Push", "Server", "serve"]
 
 _log: Final = logging.getLogger("fleetbell_sdk.standalone")
+_HEAD_END: Final = b"\r\n\r\n"
+_GO_ON: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_PIECE_BYTES: Final = 64 * 1024
+_LINGER_S: Final = 1.0  # how long a client that was refused may go on sending
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class Push:
 
     path: str
     headers: Mapping[str, str]
+    """Names in lower case; what came several times is joined by commas."""
+
     body: bytes
     client: str
 
@@ -219,7 +227,7 @@ class Server:
 
 
 class _Connection:
-    """One client's connection, run on a thread of its own."""
+    """One client's connection, run on a thread of its own: requests, one after the other."""
 
     def __init__(
         self, server: Server, client: socket.socket, address: str, tls: ssl.SSLContext | None
@@ -237,11 +245,11 @@ class _Connection:
                 self._socket.settimeout(self._server.request_s)
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self._tls is None:
-                    _Handler(self._socket, self._address, self._server, self)
+                    self._serve()
                     return
                 with self._tls.wrap_socket(self._socket, server_side=True) as secured:
                     self._socket = secured
-                    _Handler(secured, self._address, self._server, self)
+                    self._serve()
         except OSError as error:  # a time limit, a broken connection, a failed handshake
             _log.info("the connection from %s ended: %s", self._address, error)
 
@@ -252,126 +260,131 @@ class _Connection:
         except OSError:
             return  # it has ended by itself
 
+    def _serve(self) -> None:
+        reader = _Reader(self._socket, request_s=self._server.request_s, idle_s=self._server.idle_s)
+        while self._take_one(reader) and not self._server.is_closing:
+            reader.await_request()
 
-class _Reader(io.RawIOBase):
-    """Reads a socket with a limit on the whole request, not only on each step."""
+    def _take_one(self, reader: _Reader) -> bool:
+        """Take the next request and answer it; whether another one may follow."""
+        raw = reader.head()
+        if raw is None:
+            return False
+        self.is_busy, self.is_idle = True, False
+        head = raw if isinstance(raw, Reply) else read_head(raw)
+        if isinstance(head, Reply):
+            self._refuse(head)
+            return False
+        body = self._body(head, reader)
+        if isinstance(body, Reply):
+            self._refuse(body, has_body=head.method != "HEAD")
+            return False
+        reply = self._server.take(Push(head.target, head.headers, body, self._address))
+        keeps_open = head.keeps_open and not self._server.is_closing
+        self._socket.sendall(_answer(reply, keeps_open=keeps_open))
+        self.is_busy, self.is_idle = False, True
+        return keeps_open
+
+    def _body(self, head: Head, reader: _Reader) -> bytes | Reply:
+        """The body of a push message, or the answer to what is none."""
+        if head.method != "POST":
+            return NOT_POSTED
+        if self._server.path not in {None, head.path}:
+            return elsewhere(self._server.path or "")
+        length = head.body_length(limit_bytes=self._server.body_limit_bytes)
+        if isinstance(length, Reply):
+            return length
+        if head.awaits_leave:
+            self._socket.sendall(_GO_ON)
+        body = reader.body(length)
+        return BROKEN_OFF if body is None else body
+
+    def _refuse(self, reply: Reply, *, has_body: bool = True) -> None:
+        """Answer, and end the connection so that a client that is still sending gets to read the answer."""
+        self._socket.sendall(_answer(reply, keeps_open=False, has_body=has_body))
+        self.is_busy = False
+        socket.socket.shutdown(self._socket, socket.SHUT_WR)
+        deadline = time.monotonic() + _LINGER_S
+        self._socket.settimeout(_LINGER_S)
+        while time.monotonic() < deadline and socket.socket.recv(self._socket, _PIECE_BYTES):
+            pass
+
+
+class _Reader:
+    """Reads requests from a socket, with a limit on the time of a whole request, not only of each step."""
 
     def __init__(self, client: socket.socket, *, request_s: float, idle_s: float) -> None:
         self._socket = client
         self._request_s = request_s
         self._idle_s = idle_s
-        self._deadline = time.monotonic() + request_s
-        self._is_idle = False
+        self._deadline: float | None = time.monotonic() + request_s  # None: until a request begins
+        self._told_s = request_s  # the time limit that the socket has
+        self._come = b""  # what has come and is not taken yet
 
     def await_request(self) -> None:
         """Another request may come, or not."""
-        self._deadline = time.monotonic() + self._idle_s
-        self._is_idle = True
+        self._deadline = time.monotonic() + self._request_s if self._come else None
 
-    def readable(self) -> bool:
-        return True
+    def head(self) -> bytes | Reply | None:
+        """The next head with its last line's end; None when none came; an answer when it is too long."""
+        seen = 0
+        while (end := self._come.find(_HEAD_END, max(0, seen - 3))) < 0:
+            seen = len(self._come)
+            if seen > HEAD_LIMIT_BYTES or not self._receive():
+                break
+        if max(seen, end) > HEAD_LIMIT_BYTES:
+            return Reply.text(431, f"the head of a request has at most {HEAD_LIMIT_BYTES} bytes")
+        if end < 0:
+            return None
+        raw, self._come = self._come[: end + 2], self._come[end + 4 :]
+        return raw.removeprefix(b"\r\n")  # some clients send an empty line behind a body
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        left_s = self._deadline - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("the client is too slow")
-        self._socket.settimeout(left_s)
-        count = self._socket.recv_into(buffer)
-        if self._is_idle:
-            self._is_idle = False
-            self._deadline = time.monotonic() + self._request_s
-        return count
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Reads requests, one after the other, and hands the POSTs on."""
-
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body leave together
-    error_content_type = "text/plain; charset=utf-8"
-    error_message_format = "%(message)s"
-
-    def __init__(self, client: socket.socket, address: str, server: Server, connection: _Connection) -> None:
-        self._server = server
-        self._connection = connection
-        self._reader = _Reader(client, request_s=server.request_s, idle_s=server.idle_s)
-        super().__init__(client, (address, 0), server)  # type: ignore[arg-type]
-
-    def setup(self) -> None:
-        super().setup()
-        self.rfile.close()
-        self.rfile = io.BufferedReader(self._reader)
-
-    def handle_one_request(self) -> None:
-        super().handle_one_request()
-        self._connection.is_busy = False
-        self._connection.is_idle = True
-        self._reader.await_request()
-        if self._server.is_closing:
-            self.close_connection = True
-
-    def parse_request(self) -> bool:
-        self._connection.is_busy = True
-        self._connection.is_idle = False
-        return super().parse_request()
-
-    def handle_expect_100(self) -> bool:
-        allowed = super().handle_expect_100()
-        self.wfile.flush()  # the client waits for it before it sends the body
-        return allowed
-
-    def do_POST(self) -> None:
-        if self._server.path not in {None, self.path.partition("?")[0]}:
-            self._answer(Reply.text(404, f"push messages are taken at {self._server.path}"), keep=False)
-            return
-        body = self._body()
-        if isinstance(body, Reply):
-            self._answer(body, keep=False)
-            return
-        push = Push(self.path, dict(self.headers.items()), body, str(self.client_address[0]))
-        self._answer(self._server.take(push), keep=True)
-
-    def _refuse_method(self) -> None:
-        self._answer(Reply(405, b"push messages are posted", {"Allow": "POST"}), keep=False)
-
-    do_GET = do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse_method
-
-    def _body(self) -> bytes | Reply:
-        lengths = self.headers.get_all("Content-Length") or []
-        if "Transfer-Encoding" in self.headers or not lengths:
-            return Reply.text(411, "the request needs a Content-Length")
-        length = lengths[0].strip()
-        if len(set(lengths)) > 1 or not (length.isascii() and length.isdigit()):
-            return Reply.text(400, "Content-Length is not one number")
-        if len(length) > 15 or int(length) > self._server.body_limit_bytes:
-            return Reply.text(413, f"a push message has at most {self._server.body_limit_bytes} bytes")
-        body = self.rfile.read(int(length))
-        if len(body) < int(length):
-            return Reply.text(400, "the body ended before its Content-Length")
+    def body(self, length: int) -> bytes | None:
+        """The next ``length`` bytes; None when the client went away before."""
+        while len(self._come) < length:
+            if not self._receive():
+                return None
+        body, self._come = self._come[:length], self._come[length:]
         return body
 
-    def _answer(self, reply: Reply, *, keep: bool) -> None:
-        if not keep or self._server.is_closing:
-            self.close_connection = True
-        self.send_response(reply.status, _phrase(reply.status))
-        for name, value in reply.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(reply.body)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(reply.body)
-
-    def version_string(self) -> str:
-        return "fleetbell-sdk"
-
-    def log_message(self, format: str, *args: object) -> None:
-        _log.debug(format, *args)
+    def _receive(self) -> bool:
+        """Wait for more; whether more came. Raises TimeoutError when it took too long."""
+        wait_s = self._idle_s if self._deadline is None else self._deadline - time.monotonic()
+        if wait_s <= 0:
+            raise TimeoutError("the client is too slow")
+        if wait_s != self._told_s:  # telling it costs a call of the system
+            self._socket.settimeout(wait_s)
+            self._told_s = wait_s
+        piece = self._socket.recv(_PIECE_BYTES)
+        if self._deadline is None:
+            self._deadline = time.monotonic() + self._request_s
+        self._come += piece
+        return bool(piece)
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
+def _answer(reply: Reply, *, keeps_open: bool, has_body: bool = True) -> bytes:
+    """The bytes of an answer."""
+    lines = [_status_line(reply.status), "Server: fleetbell-sdk", f"Date: {_date(int(time.time()))}"]
+    lines += [f"{name}: {value}" for name, value in reply.headers.items()]
+    lines.append(f"Content-Length: {len(reply.body)}")
+    if not keeps_open:
+        lines.append("Connection: close")
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return head + reply.body if has_body else head
+
+
+@functools.lru_cache(maxsize=64)
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {phrase(status)}"
+
+
+@functools.lru_cache(maxsize=2)
+def _date(at_s: int) -> str:
+    """The time as HTTP writes it, whatever language this machine speaks.
+
+    >>> _date(784111777)
+    'Sun, 06 Nov 1994 08:49:37 GMT'
+    """
+    at = time.gmtime(at_s)
+    day, month = _DAYS[at.tm_wday], _MONTHS[at.tm_mon - 1]
+    return f"{day}, {at.tm_mday:02} {month} {at.tm_year} {at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02} GMT"
