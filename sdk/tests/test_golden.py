@@ -17,20 +17,21 @@ from fleetbell_sdk.wire import (
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 
-SOFTWARE = {"device_id": "dev-a", "app_id": "app-0001", "operation_id": "op-300", "sub_operation_id": "sop-1"}
-FIRMWARE = {"device_id": "dev-c", "app_id": "app-0001", "operation_id": "op-301", "sub_operation_id": "sop-9"}
+# Of the device, the application, the operation and the sub operation.
+SOFTWARE = ("dev-a", "app-0001", "op-300", "sop-1")
+FIRMWARE = ("dev-c", "app-0001", "op-301", "sop-9")
 
 MESSAGES: dict[str, UpgradeMessage] = {
     **{
-        f"swUpgradeStateChangeNotify.{state}": SoftwareStateChanged(**SOFTWARE, state=state)
+        f"swUpgradeStateChangeNotify.{state}": SoftwareStateChanged(*SOFTWARE, state=state)
         for state in UpgradeState
     },
     **{
-        f"fwUpgradeStateChangeNotify.{state}": FirmwareStateChanged(**FIRMWARE, step=step, step_desc=state)
+        f"fwUpgradeStateChangeNotify.{state}": FirmwareStateChanged(*FIRMWARE, step=step, step_desc=state)
         for state, step in wire.FIRMWARE_STEPS.items()
     },
     "swUpgradeResultNotify.SUCCESS": SoftwareResult(
-        **SOFTWARE,
+        *SOFTWARE,
         cur_version="V1.1.0",
         target_version="V1.1.0",
         source_version="V1.0.0",
@@ -55,7 +56,7 @@ MESSAGES: dict[str, UpgradeMessage] = {
         description='battery at 9 %, "charge first" \N{EN DASH} Akku laden',
     ),
     "fwUpgradeResultNotify.SUCCESS": FirmwareResult(
-        **FIRMWARE,
+        *FIRMWARE,
         cur_version="F2.0",
         target_version="F2.0",
         source_version="F1.4",

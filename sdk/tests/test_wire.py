@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import pickle
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,37 @@ def test_there_are_eighteen_types_and_four_of_them_are_upgrades() -> None:
 
 def test_a_field_that_is_not_documented_is_passed_over() -> None:
     assert decoded({**STATE, "extra": {"a": [1]}}) == decoded(STATE)
+
+
+@pytest.mark.parametrize("fields", [STATE, RESULT, {"notifyType": "ruleEvent"}])
+def test_a_message_keeps_the_bytes_it_came_as(fields: dict[str, str]) -> None:
+    body = json.dumps({**fields, "later": 1}, indent=1).encode()
+
+    message = wire.decode(body)
+
+    assert message.body == body
+    assert json.loads(message.body)["later"] == 1
+
+
+def test_the_bytes_do_not_tell_messages_apart() -> None:
+    message = decoded(STATE)
+    made = SoftwareStateChanged("dev-a", "app-0001", "op-300", "sop-1", UpgradeState.DOWNLOADING)
+
+    assert (message, hash(message), repr(message)) == (made, hash(made), repr(made))
+    assert made.body == b""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [STATE, RESULT, {**STATE, "swUpgradeState": "otacreated"}, {"notifyType": "ruleEvent", "a": [1]}],
+)
+def test_a_message_can_be_handed_to_another_process(fields: dict[str, object]) -> None:
+    message = decoded(fields)
+
+    other = pickle.loads(pickle.dumps(message))
+
+    assert other == message
+    assert other.body == message.body
 
 
 def test_a_state_of_a_later_platform_is_a_state_that_is_not_known() -> None:

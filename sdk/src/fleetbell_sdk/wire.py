@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar, Final, Self
 
@@ -122,7 +122,15 @@ FIRMWARE_STEPS: Final[Mapping[UpgradeState, str]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class SoftwareStateChanged:
+class _Message:
+    """What every message has besides its fields."""
+
+    body: bytes = field(default=b"", kw_only=True, repr=False, compare=False)
+    """The bytes that :func:`decode` read it from, with every field that has no name here; else b""."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoftwareStateChanged(_Message):
     """A device's software upgrade reached another state."""
 
     notify_type: ClassVar[NotifyType] = NotifyType.SOFTWARE_STATE_CHANGED
@@ -135,7 +143,7 @@ class SoftwareStateChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class SoftwareResult:
+class SoftwareResult(_Message):
     """A device's software upgrade ended."""
 
     notify_type: ClassVar[NotifyType] = NotifyType.SOFTWARE_RESULT
@@ -160,7 +168,7 @@ class SoftwareResult:
 
 
 @dataclass(frozen=True, slots=True)
-class FirmwareStateChanged:
+class FirmwareStateChanged(_Message):
     """A device's firmware upgrade reached another state; ``step`` is the state's number."""
 
     notify_type: ClassVar[NotifyType] = NotifyType.FIRMWARE_STATE_CHANGED
@@ -179,7 +187,7 @@ class FirmwareStateChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class FirmwareResult:
+class FirmwareResult(_Message):
     """A device's firmware upgrade ended."""
 
     notify_type: ClassVar[NotifyType] = NotifyType.FIRMWARE_RESULT
@@ -207,7 +215,7 @@ class FirmwareResult:
 
 
 @dataclass(frozen=True, slots=True)
-class OtherMessage:
+class OtherMessage(_Message):
     """A message of a type that has no class of its own here, with its fields as they came."""
 
     notify_type: str
@@ -217,6 +225,14 @@ class OtherMessage:
     def is_known(self) -> bool:
         """Whether the type is one of :class:`NotifyType`."""
         return self.notify_type in NotifyType._value2member_map_
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """How pickle takes it to another process; it does not know read-only mappings."""
+        return _other, (self.notify_type, dict(self.fields), self.body)
+
+
+def _other(notify_type: str, fields: dict[str, object], body: bytes) -> OtherMessage:
+    return OtherMessage(notify_type, MappingProxyType(fields), body=body)
 
 
 UpgradeMessage = SoftwareStateChanged | SoftwareResult | FirmwareStateChanged | FirmwareResult
@@ -271,8 +287,9 @@ def decode(body: bytes) -> PushMessage:
     Raises:
         MessageUnreadable: not a JSON object in UTF-8, no ``notifyType``, or a needed field is missing.
 
-    >>> decode(b'{"notifyType":"ruleEvent","ruleId":"r-1"}').notify_type
-    'ruleEvent'
+    >>> message = decode(b'{"notifyType":"ruleEvent","ruleId":"r-1"}')
+    >>> message.notify_type, message.fields["ruleId"], message.body
+    ('ruleEvent', 'r-1', b'{"notifyType":"ruleEvent","ruleId":"r-1"}')
     """
     fields = _object(body)
     notify_type = fields.get("notifyType")
@@ -280,8 +297,8 @@ def decode(body: bytes) -> PushMessage:
         raise MessageUnreadable("the message has no notifyType; a push message names its type there")
     read = _READERS.get(notify_type)
     if read is None:
-        return OtherMessage(notify_type, MappingProxyType(fields))
-    return read(_Fields(notify_type, fields))
+        return _other(notify_type, fields, body)
+    return read(_Fields(notify_type, fields, body))
 
 
 def _object(body: bytes) -> dict[str, object]:
@@ -302,6 +319,7 @@ class _Fields:
 
     notify_type: str
     values: Mapping[str, object]
+    body: bytes
 
     def needed(self, name: str) -> str:
         text = self.optional(name)
@@ -331,6 +349,7 @@ def _software_state(fields: _Fields) -> SoftwareStateChanged:
         operation_id=fields.needed("operationId"),
         sub_operation_id=fields.needed("subOperationId"),
         state=UpgradeState(fields.needed("swUpgradeState")),
+        body=fields.body,
     )
 
 
@@ -348,6 +367,7 @@ def _software_result(fields: _Fields) -> SoftwareResult:
         result_desc=fields.optional("resultDesc"),
         error_code=fields.optional("errorCode"),
         description=fields.optional("description"),
+        body=fields.body,
     )
 
 
@@ -359,6 +379,7 @@ def _firmware_state(fields: _Fields) -> FirmwareStateChanged:
         sub_operation_id=fields.needed("subOperationId"),
         step=fields.needed("step"),
         step_desc=UpgradeState(fields.needed("stepDesc")),
+        body=fields.body,
     )
 
 
@@ -374,6 +395,7 @@ def _firmware_result(fields: _Fields) -> FirmwareResult:
         status=UpgradeResult(fields.needed("status")),
         status_desc=fields.optional("statusDesc"),
         upgrade_time=fields.optional("upgradeTime"),
+        body=fields.body,
     )
 
 
