@@ -51,32 +51,39 @@ def blocks(page: Path) -> list[Block]:
     return [Block(match[1], match[2], text[: match.start()]) for match in found]
 
 
-def script(page: Path, folder: str) -> str:
-    """The commands of the page, and between them its programs being saved in ``folder``."""
+def commands(page: Path) -> str:
+    """The commands of the page, and between them its programs being saved."""
     parts = []
     for block in blocks(page):
         if block.language == "bash":
             parts.append(block.text)
         elif block.file_name:
             parts.append(f"cat > {block.file_name} <<'END-OF-FILE'\n{block.text}END-OF-FILE\n")
-    made = "\n".join(parts)
+    return "\n".join(parts)
+
+
+def script(page: Path, folder: str) -> str:
+    """The commands of the page, which does all it does in ``folder``."""
+    made = commands(page)
     assert f"mkdir {folder}\ncd {folder}\n" in made
     return made
 
 
-def run(commands: str, folder: Path, replaced: Mapping[str, str]) -> str:
+def run(made: str, folder: Path, replaced: Mapping[str, str]) -> str:
     """What the commands print, run in a folder that looks like a clone which has been set up.
 
     ``replaced`` are the addresses that the page names, and how to find those that they have here.
     """
     for named, here in replaced.items():
-        assert named in commands, f"the page does not have {named}"
-        commands = commands.replace(named, here)
+        assert named in made, f"the page does not have {named}"
+        made = made.replace(named, here)
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "examples").symlink_to(ROOT / "examples")
+    (folder / "scripts").mkdir()
+    (folder / "scripts/setup").symlink_to("/bin/true")  # all is there
     kept = {name: text for name, text in os.environ.items() if name in ("PATH", "HOME", "LANG")}
     process = subprocess.Popen(
-        ["bash", "-euo", "pipefail", "-c", commands],
+        ["bash", "-euo", "pipefail", "-c", made],
         cwd=folder,
         env={**kept, **FREE_PORTS},
         stdout=subprocess.PIPE,

@@ -18,6 +18,7 @@ from fleetbell_sdk.wire import encode
 from tests.e2e.pages import ROOT, blocks, run, script
 from tests.programs import require
 
+FIRST_PUSH = ROOT / "docs" / "tutorial" / "first-push.md"
 RECEIVE = ROOT / "docs" / "how-to" / "receive.md"
 FAILURES = ROOT / "docs" / "how-to" / "try-every-failure.md"
 OLD = ROOT / "docs" / "how-to" / "old-applications.md"
@@ -27,6 +28,27 @@ LOGS = "$(cat alone.log flask.log fastapi.log 2> missing.log)"
 RECEIVER_HERE = f"$(grep -o 'https://127.0.0.1:[0-9]*' <<< \"{LOGS}\" | tail -n 1)"
 PLATFORM_HERE = "$(grep -o 'https://127.0.0.1:[0-9]*' platform.log | head -n 1)"
 UPGRADED = ["downloading", "downloaded", "updating", "idle"]
+
+
+def test_the_tutorial_goes_from_a_clone_to_verified_messages_in_own_code(short_path: Path) -> None:
+    said = run(
+        script(FIRST_PUSH, "push-trial"),
+        short_path,
+        {
+            "https://127.0.0.1:8743": PLATFORM_HERE,
+            "http://127.0.0.1:8000": "$(grep -o 'http://127.0.0.1:[0-9]*' receiver.log)",
+            "receiver.py 8000": "receiver.py 0",
+        },
+    )
+
+    log = said.rpartition("listening at")[2]
+    assert "state test-device downloading" in log
+    assert "status=401" in said
+    assert "refused a message: the message is not signed" in log
+    assert "2 of 3 devices run 2.0" in said
+    assert sorted(re.findall(r"^result \S+ (\S+) \S", log, re.MULTILINE)) == ["FAIL", "SUCCESS", "SUCCESS"]
+    states = [state for device, state in re.findall(r"^state (dev-\S+) (\S+)$", log, re.MULTILINE)]
+    assert sorted(set(states)) == sorted(UPGRADED)
 
 
 def test_the_page_on_receiving_goes_from_nothing_to_results_and_refuses_forgeries(
