@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from fleetbell.domain.device import Product
+from fleetbell.services.device import Devices
 from server.tests.northbound.door import DEVICES, REGISTER, REGISTER_SECRET, Door, empty, fit, refused
 from server.tests.services.house import ONLINE_MS
 
@@ -22,11 +23,13 @@ async def test_a_registration_answers_the_documented_fields(door: Door) -> None:
 
 
 async def test_a_registration_without_a_timeout_has_that_of_the_platform(door: Door) -> None:
-    door.house.devices.timeout_s = 180
+    door.house.devices = Devices(door.house.store, door.house.clock, timeout_s=180)
+    impatient = Door(door.house)
+    impatient.tokens = door.tokens
 
-    silent = fit(await door.call("POST", REGISTER, json={"nodeId": "meter-1", "timeout": None}))
-    for_ever = fit(await door.call("POST", REGISTER_SECRET, json={"nodeId": "meter-2", "timeout": 0}))
-    key = fit(await door.call("PUT", f"{REGISTER}/{for_ever['deviceId']}", json={}))
+    silent = fit(await impatient.call("POST", REGISTER, json={"nodeId": "meter-1", "timeout": None}))
+    for_ever = fit(await impatient.call("POST", REGISTER_SECRET, json={"nodeId": "meter-2", "timeout": 0}))
+    key = fit(await impatient.call("PUT", f"{REGISTER}/{for_ever['deviceId']}", json={}))
 
     assert (silent["timeout"], for_ever["timeout"], key["timeout"]) == (180, 0, 180)
 
@@ -270,11 +273,70 @@ async def test_whatever_a_registration_says_is_kept(door: Door) -> None:
         assert (details.end_user, details.product_id) == ("user-1", "p-1")
 
 
+CUSTOM = [
+    {"fieldName": "floor", "fieldType": "integer", "fieldValue": 3},
+    {"fieldName": "key", "fieldType": "string", "fieldValue": "007"},
+    {"fieldName": "none", "fieldType": "", "fieldValue": None},
+]
+
+
+async def test_fields_that_an_application_makes_up_are_kept_and_shown_as_they_are(door: Door) -> None:
+    body = {"nodeId": "meter-1", "deviceName": "Hall", "customFields": CUSTOM}
+    path = f"{DEVICES}/{fit(await door.call('POST', REGISTER_SECRET, json=body))['deviceId']}"
+
+    first = fit(await door.call("GET", path))
+    config = {"dataConfig": {"dataAgingTime": "30"}}
+    empty(await door.call("PUT", path, json={"customFields": CUSTOM[:1], "deviceConfig": config}), 204)
+    changed = fit(await door.call("GET", path))
+    empty(await door.call("PUT", path, json={"name": "Yard"}), 204)
+    [kept] = fit(await door.call("GET", f"{DEVICES}?pageNo=0"))["devices"]
+    empty(await door.call("PUT", path, json={"customFields": []}), 204)
+    emptied = fit(await door.call("GET", path))
+
+    assert (first["deviceInfo"]["name"], first["customFields"]) == ("Hall", CUSTOM)
+    assert "deviceConfig" not in first
+    assert changed["customFields"] == kept["customFields"] == CUSTOM[:1]
+    assert changed["deviceConfig"] == kept["deviceConfig"] == {"dataConfig": {"dataAgingTime": 30}}
+    assert "customFields" not in emptied
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"customFields": [{"fieldType": "t"}]}, "fieldName is missing"),
+        ({"customFields": [{"fieldName": "x" * 257}]}, "fieldName has at most 256"),
+        ({"customFields": [{"fieldName": "a", "fieldType": "a\nb"}]}, "fieldType has at most 256"),
+        ({"customFields": [{"fieldName": "a", "fieldValue": [1]}]}, "is a text, a number"),
+        ({"customFields": [{"fieldName": "a", "fieldValue": {}}]}, "is a text, a number"),
+        ({"customFields": [{"fieldName": "a", "fieldValue": "x" * 2049}]}, "has at most 2048"),
+        ({"customFields": [{"fieldName": "a"}] * 101}, "at most 100 fields"),
+        ({"customFields": {"a": 1}}, "$.customFields"),
+        ({"deviceConfig": {"dataConfig": {"dataAgingTime": 91}}}, "0 to 90"),
+        ({"deviceConfig": {"dataConfig": {"dataAgingTime": -1}}}, "0 to 90"),
+        ({"deviceConfig": {"dataConfig": 30}}, "$.deviceConfig.dataConfig"),
+    ],
+)
+async def test_fields_that_cannot_be_kept_are_refused(door: Door, change: dict[str, Any], said: str) -> None:
+    device = await door.house.device()
+
+    assert said in refused(
+        await door.call("PUT", f"{DEVICES}/{device.device_id}", json=change), 400, "100022"
+    )
+    assert door.house.device_now(device) == device
+
+
+async def test_a_number_that_is_none_is_no_value_of_a_field(door: Door) -> None:
+    device = await door.house.device()
+    body = b'{"customFields":[{"fieldName":"a","fieldValue":1e999}]}'
+
+    refused(await door.call("PUT", f"{DEVICES}/{device.device_id}", content=body), 400, "100022")
+
+
 async def test_a_device_is_changed_and_the_rest_stays(door: Door) -> None:
     device = await door.house.device("meter-1", product=Product("Acme", "WaterMeter", "WM10"))
     path = f"{DEVICES}/{device.device_id}"
     change: dict[str, Any] = {
-        "customFields": [{"a": 1}],
+        "customFields": None,
         "deviceConfig": {"dataConfig": {}},
         "deviceId": device.device_id,
         "imsi": "4600",

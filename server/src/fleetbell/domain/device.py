@@ -34,6 +34,14 @@ class Product:
         return all(mine == theirs or not mine or not theirs for mine, theirs in pairs)
 
 
+class CustomField(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """A field that an application made up; its value is a text, a number, true, false or null."""
+
+    field_name: str
+    field_type: str = ""
+    field_value: object = None
+
+
 class Details(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What an application said of its device that nothing here works with; kept, shown and searched."""
 
@@ -48,6 +56,8 @@ class Details(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     timezone: str = ""
     ip: str = ""
     is_secure: bool = False
+    custom_fields: tuple[CustomField, ...] = ()
+    data_aging_days: int | None = None  # how long the application wants data of the device kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import msgspec
 from starlette.responses import Response
 
 from fleetbell.clock import wire_time
-from fleetbell.domain.device import Details, Device, Product
+from fleetbell.domain.device import CustomField, Details, Device, Product
 from fleetbell.domain.device_news import NODE_TYPE
 from fleetbell.errors import PageOrGatewayMissing, SecureFlagInvalid
 from fleetbell.ids import new_target_token
@@ -48,6 +48,32 @@ class NewDeviceInfo(msgspec.Struct, rename="camel"):
     mute: str | None = None
 
 
+class CustomFieldBody(msgspec.Struct, rename="camel"):
+    """A field that an application made up, as it is sent."""
+
+    field_name: str | None = None
+    field_type: str | None = None
+    field_value: object = None
+
+
+def _custom_fields(sent: tuple[CustomFieldBody, ...] | None) -> tuple[CustomField, ...] | None:
+    if sent is None:
+        return None
+    return tuple(CustomField(one.field_name or "", one.field_type or "", one.field_value) for one in sent)
+
+
+class DataConfigBody(msgspec.Struct, rename="camel"):
+    """For how many days data of the device is to be kept. There is no such data here."""
+
+    data_aging_time: int | None = None
+
+
+class DeviceConfigBody(msgspec.Struct, rename="camel"):
+    """How a device is to be treated."""
+
+    data_config: DataConfigBody | None = None
+
+
 class RegistrationBody(msgspec.Struct, rename="camel"):
     """What a registration sends. ``isSecure`` has an error code of its own, so it is read apart."""
 
@@ -60,22 +86,21 @@ class RegistrationBody(msgspec.Struct, rename="camel"):
     is_secure: object = None
     product_id: str | None = None
     device_info: NewDeviceInfo | None = None
+    device_name: str | None = None
+    custom_fields: tuple[CustomFieldBody, ...] | None = None
 
-    def new(self, *, timeout_s: int, target_token: str | None = None) -> NewDevice:
-        """The device that is to be registered; ``timeout_s`` unless it says another time-out.
-
-        Raises as :class:`NewDevice`, or SecureFlagInvalid.
-        """
+    def new(self, *, target_token: str | None) -> NewDevice:
+        """The device that is to be registered. Raises as :class:`NewDevice`, or SecureFlagInvalid."""
         info = self.device_info or NewDeviceInfo()
         return NewDevice(
             node_id=self.node_id or "",
-            name=info.name or "",
+            name=info.name or self.device_name or "",
             product=Product(info.manufacturer_name or "", info.device_type or "", info.model or ""),
             manufacturer_id=info.manufacturer_id or "",
             protocol_type=info.protocol_type or "",
             verify_code=self.verify_code or None,
             psk=self.psk or None,
-            timeout_s=timeout_s if self.timeout is None else self.timeout,
+            timeout_s=self.timeout,
             target_token=target_token,
             details=Details(
                 description=info.description or "",
@@ -85,6 +110,7 @@ class RegistrationBody(msgspec.Struct, rename="camel"):
                 location=info.location or "",
                 mute=info.mute or "",
                 is_secure=_flag(self.is_secure),
+                custom_fields=_custom_fields(self.custom_fields) or (),
             ),
         )
 
@@ -120,9 +146,7 @@ class ActivationBody(msgspec.Struct, rename="camel"):
 
 
 class DeviceChangeBody(msgspec.Struct, rename="camel"):
-    """What a change of a device sends; what is absent stays. ``customFields`` and ``deviceConfig`` are passed
-    over.
-    """
+    """What a change of a device sends; what is absent stays."""
 
     name: str | None = None
     manufacturer_id: str | None = None
@@ -140,8 +164,11 @@ class DeviceChangeBody(msgspec.Struct, rename="camel"):
     timezone: str | None = None
     ip: str | None = None
     is_secure: bool | None = None
+    custom_fields: tuple[CustomFieldBody, ...] | None = None
+    device_config: DeviceConfigBody | None = None
 
     def change(self) -> DeviceChange:
+        config = self.device_config and self.device_config.data_config
         return DeviceChange(
             name=self.name,
             manufacturer_name=self.manufacturer_name,
@@ -159,6 +186,8 @@ class DeviceChangeBody(msgspec.Struct, rename="camel"):
             timezone=self.timezone,
             ip=self.ip,
             is_secure=self.is_secure,
+            custom_fields=_custom_fields(self.custom_fields),
+            data_aging_days=config.data_aging_time if config else None,
         )
 
 
@@ -202,7 +231,7 @@ class DeviceInfoBody(msgspec.Struct, rename="camel"):
 
 class DeviceBody(msgspec.Struct, rename="camel"):
     """One device. It is directly connected, so that it is its own gateway. The imsi is there when the query
-    asks for it.
+    asks for it, customFields and deviceConfig when the application has set them.
     """
 
     device_id: str
@@ -213,11 +242,13 @@ class DeviceBody(msgspec.Struct, rename="camel"):
     device_info: DeviceInfoBody
     services: tuple[str, ...] = ()
     imsi: str | msgspec.UnsetType = msgspec.UNSET
+    custom_fields: tuple[CustomField, ...] | msgspec.UnsetType = msgspec.UNSET
+    device_config: DeviceConfigBody | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
     def of(cls, device: Device, *, with_imsi: bool) -> DeviceBody:
         contacted = device.last_contact_at_ms is not None
-        details = device.details
+        details, aging = device.details, device.details.data_aging_days
         return cls(
             device_id=device.device_id,
             gateway_id=device.device_id,
@@ -242,6 +273,8 @@ class DeviceBody(msgspec.Struct, rename="camel"):
                 is_security=str(details.is_secure).upper(),
             ),
             imsi=details.imsi if with_imsi else msgspec.UNSET,
+            custom_fields=details.custom_fields or msgspec.UNSET,
+            device_config=msgspec.UNSET if aging is None else DeviceConfigBody(DataConfigBody(aging)),
         )
 
 
@@ -281,13 +314,12 @@ class _DeviceCalls:
 
     async def register(self, call: Call) -> Response:
         body = await call.json(RegistrationBody)
-        new = body.new(timeout_s=self._devices.timeout_s)
-        device = await self._devices.register(call.application_id, new)
+        device = await self._devices.register(call.application_id, body.new(target_token=None))
         return reply(RegisteredBody(device.device_id, device.verify_code, device.timeout_s, device.psk))
 
     async def register_with_secret(self, call: Call) -> Response:
         body = await call.json(RegistrationBody)
-        new = body.new(timeout_s=self._devices.timeout_s, target_token=new_target_token())
+        new = body.new(target_token=new_target_token())
         device = await self._devices.register(call.application_id, new)
         return reply(
             RegisteredBody(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from fleetbell.clock import Clock
-from fleetbell.domain.device import Details, Device, Product
+from fleetbell.domain.device import CustomField, Details, Device, Product
 from fleetbell.domain.device_news import DeviceNews, device_notification, tells_more
 from fleetbell.errors import (
     ApplicationUnknown,
@@ -32,6 +33,8 @@ _TIMEOUT_MOST_S = 2**31 - 1
 _TEXT_MOST = 256
 _DESCRIPTION_MOST = 2048
 _IMSI_MOST = 64
+_CUSTOM_FIELDS_MOST = 100
+_DATA_AGING_DAYS_MOST = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,7 @@ class NewDevice:
     protocol_type: str = ""
     verify_code: str | None = field(default=None, repr=False)  # None: one is made
     psk: str | None = field(default=None, repr=False)  # 8 to 32 hexadecimal characters; None: one is made
-    timeout_s: int = 0  # how long it has to be heard, or it is removed; 0: for ever
+    timeout_s: int | None = 0  # how long it has to come, or it is removed; 0: for ever; None: as set
     target_token: str | None = field(default=None, repr=False)
     details: Details = Details()
 
@@ -59,7 +62,7 @@ class NewDevice:
         _check_texts(self.node_id, self.name, self.product, self.manufacturer_id, self.protocol_type)
         _check_details(self.details)
         _check_psk(self.psk)
-        check_timeout(self.timeout_s)
+        check_timeout(self.timeout_s or 0)
         if self.target_token is not None and not _TOKEN.fullmatch(self.target_token):
             raise InputInvalid("a target token has 1 to 128 letters, digits or . _ ~ + / = -")
 
@@ -99,6 +102,8 @@ class DeviceChange:
     timezone: str | None = None
     ip: str | None = None
     is_secure: bool | None = None
+    custom_fields: tuple[CustomField, ...] | None = None
+    data_aging_days: int | None = None
 
     def applied_to(self, device: Device) -> Device:
         """The device after the change. Raises InputInvalid."""
@@ -119,6 +124,8 @@ class DeviceChange:
             timezone=_new(self.timezone, kept.timezone),
             ip=_new(self.ip, kept.ip),
             is_secure=_new(self.is_secure, kept.is_secure),
+            custom_fields=_new(self.custom_fields, kept.custom_fields),
+            data_aging_days=_new(self.data_aging_days, kept.data_aging_days),
         )
         changed = replace(
             device,
@@ -155,7 +162,7 @@ class Devices:
         timeout_s: int = 0,
     ) -> None:
         """``timeout_s`` is that of a device whose application says nothing of it."""
-        self.timeout_s = timeout_s
+        self._timeout_s = timeout_s
         self._store = store
         self._clock = clock
         self._take = take
@@ -230,8 +237,8 @@ class Devices:
             InputInvalid, VerifyCodeInvalid: a value that cannot be.
         """
         check_verify_code(verify_code)
-        lasts_s = self.timeout_s if timeout_s is None else timeout_s
-        check_timeout(lasts_s)
+        check_timeout(timeout_s or 0)
+        lasts_s = self._timeout_s if timeout_s is None else timeout_s
 
         def refresh(tx: Transaction) -> tuple[Device, HandOver]:
             before = _own(tx.device(device_id), application_id, device_id)
@@ -284,6 +291,7 @@ class Devices:
 
     def _made(self, application_id: str, new: NewDevice) -> Device:
         at_ms = self._clock.now_ms()
+        timeout_s = self._timeout_s if new.timeout_s is None else new.timeout_s
         return Device(
             device_id=new_id("dev"),
             application_id=application_id,
@@ -297,8 +305,8 @@ class Devices:
             verify_code=new.verify_code or secrets.token_hex(8),
             target_token=new.target_token,
             psk=new.psk or secrets.token_hex(16),
-            timeout_s=new.timeout_s,
-            bind_by_ms=_bind_by(new.timeout_s, at_ms=at_ms),
+            timeout_s=timeout_s,
+            bind_by_ms=_bind_by(timeout_s, at_ms=at_ms),
             details=new.details,
         )
 
@@ -368,6 +376,26 @@ def _check_details(details: Details) -> None:
         raise InputInvalid(f"imsi has at most {_IMSI_MOST} characters, all of them printable")
     if len(details.description) > _DESCRIPTION_MOST:
         raise InputInvalid(f"description has at most {_DESCRIPTION_MOST} characters")
+    if not 0 <= (details.data_aging_days or 0) <= _DATA_AGING_DAYS_MOST:
+        raise InputInvalid(f"dataAgingTime is a number of days, 0 to {_DATA_AGING_DAYS_MOST}")
+    if len(details.custom_fields) > _CUSTOM_FIELDS_MOST:
+        raise InputInvalid(f"customFields has at most {_CUSTOM_FIELDS_MOST} fields")
+    for custom in details.custom_fields:
+        _check_custom_field(custom)
+
+
+def _check_custom_field(custom: CustomField) -> None:
+    """A value that holds others could be nested deeper than a database reads, so there is none."""
+    if not custom.field_name:
+        raise InputInvalid("fieldName is missing in one of the customFields")
+    _check(fieldName=custom.field_name, fieldType=custom.field_type)
+    value = custom.field_value
+    if isinstance(value, list | dict) or (isinstance(value, float) and not math.isfinite(value)):
+        raise InputInvalid(
+            f"fieldValue of {custom.field_name[:80]!r} is a text, a number, true, false or null"
+        )
+    if isinstance(value, str) and len(value) > _DESCRIPTION_MOST:
+        raise InputInvalid(f"a fieldValue has at most {_DESCRIPTION_MOST} characters")
 
 
 def _check(**texts: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from fleetbell.domain.device import Details, Device, Product
+from fleetbell.domain.device import CustomField, Details, Device, Product
 from fleetbell.errors import NodeIdTaken
 from fleetbell.ports.store import (
     DeviceFilter,
@@ -52,7 +52,17 @@ class DevicesContract:
             action_id=5,
             cancel_action_id=6,
             installed_action_id=7,
-            details=Details(location=ODD_TEXT, imsi="i", is_secure=True),
+            details=Details(
+                location=ODD_TEXT,
+                imsi="i",
+                is_secure=True,
+                custom_fields=(
+                    CustomField(ODD_TEXT, "t", ODD_TEXT),
+                    CustomField("n", field_value=2**70),
+                    CustomField("m", field_value=1.5),
+                ),
+                data_aging_days=0,
+            ),
         )
 
         await store.write(lambda tx: tx.add_device(device))
