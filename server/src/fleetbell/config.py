@@ -103,6 +103,9 @@ class Northbound:
         "How long a new device has to come online, before it is removed, when its registration has no "
         "timeout; 0: for ever.",
     )
+    streams_most: int = setting(
+        10, "Open event streams of one application, over this door and the operator's; one more is refused."
+    )
     token_s: int = setting(3600, "How long an access token is good.")
     refresh_token_s: int = setting(86_400, "How long a refresh token is good.")
 
@@ -118,6 +121,7 @@ class Northbound:
             self.calls_per_window >= 1 and self.window_s > 0,
             "northbound.calls_per_window must be 1 or more and northbound.window_s above 0",
         )
+        _check(self.streams_most >= 1, "northbound.streams_most must be 1 or more")
         _check(
             0 < self.token_s <= self.refresh_token_s,
             "northbound.token_s must be above 0 and not above northbound.refresh_token_s, "
@@ -342,7 +346,9 @@ class Storage:
     )
     notes_most: int = setting(100, "Audit notes kept of each attempt.")
     log_days: float | None = setting(
-        30.0, "How long a delivery stays in the log after its end; dead ones stay. Empty: for ever."
+        30.0,
+        "How long a notification can be pulled, and a delivery stays in the log after its end; dead ones "
+        "stay. Empty: for ever.",
     )
 
     def __post_init__(self) -> None:

@@ -212,6 +212,10 @@ class NotificationUnknown(DomainError):
     """There is no notification with this webhook-id."""
 
 
+class CursorExpired(DomainError):
+    """Something that came after the cursor cannot be pulled any more; going on would leave it out."""
+
+
 class ReplayTooLarge(DomainError):
     """More deliveries fit than one call sends again."""
 

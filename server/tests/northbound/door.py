@@ -31,6 +31,8 @@ SOFTWARE = f"{OPERATIONS}/softwareUpgrade"
 FIRMWARE = f"{OPERATIONS}/firmwareUpgrade"
 SUBSCRIBE = "/iodm/app/sub/v1.1.0/subscribe"
 SUBSCRIPTIONS = "/iocm/app/sub/v1.2.0/subscriptions"
+NOTIFICATIONS = "/api/v1/notifications"
+STREAM = f"{NOTIFICATIONS}/stream"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ _REGISTRATION = ((401, "100025"), (403, "100203"), "50400")
 _DEVICE = ((500, "100220"), (403, "100203"), "100022")
 _GROUP = ((500, "100220"), (403, "100203"), "50400")
 _MEMBER = ((500, "100220"), (403, "100203"), "100604")
+_PULL = ((500, "100229"), (403, "100203"), "50400")
 
 OPERATIONS_WITH_TOKEN = (
     Row("POST", REGISTER, *_REGISTRATION),
@@ -84,6 +87,8 @@ OPERATIONS_WITH_TOKEN = (
     Row("GET", f"{SUBSCRIPTIONS}/sub-1", *_SUBSCRIPTION),
     Row("DELETE", SUBSCRIPTIONS, *_SUBSCRIPTION),
     Row("DELETE", f"{SUBSCRIPTIONS}/sub-1", *_SUBSCRIPTION),
+    Row("GET", NOTIFICATIONS, *_PULL),
+    Row("GET", STREAM, *_PULL),
 )
 _NO_JSON = (CATEGORY, f"{OPERATIONS}/op-1/stop")
 JSON_OPERATIONS = (

@@ -337,7 +337,7 @@ class Broken:
 def broken(door: Door, error: Exception) -> Door:
     """The same door over services that fail."""
     house: Any = door.house
-    for part in ("devices", "groups", "packages", "tasks", "subscriptions"):
+    for part in ("devices", "groups", "packages", "tasks", "subscriptions", "notifications"):
         setattr(house, part, Broken(error))
     other = Door(house)
     other.tokens = door.tokens

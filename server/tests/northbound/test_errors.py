@@ -83,6 +83,7 @@ REACH: dict[Family, set[type[errors.DomainError]]] = {
         errors.GroupDevicesTooMany,
         errors.DeviceUnknown,
     },
+    Family.NOTIFICATIONS: {*ALWAYS, *PROOF, errors.PageInvalid, errors.CursorExpired},
 }
 
 # Refusals of other doors. A new refusal has to be put here or into a family's rows.
@@ -150,5 +151,5 @@ def test_subscribing_has_the_documented_rows_word_for_word() -> None:
 @pytest.mark.parametrize("family", Family)
 def test_a_row_has_a_documented_status_and_a_code_of_digits(family: Family) -> None:
     for row in [*TABLE[family].values(), FAULTS[family]]:
-        assert row.status in (200, 400, 401, 403, 404, 409, 500, 503)
+        assert row.status in (200, 400, 401, 403, 404, 409, 410, 500, 503)
         assert row.code.isdecimal()

@@ -17,6 +17,7 @@ import httpx2
 import pytest
 
 from fleetbell.domain.device import Product
+from fleetbell.domain.subtask import Reached, UpgradeState
 from fleetbell.northbound.app import resources
 from fleetbell.northbound.call import Limits
 from fleetbell.ports.store import Page
@@ -30,12 +31,14 @@ from server.tests.northbound.door import (
     LOGIN,
     LOGOUT,
     MEMBERS,
+    NOTIFICATIONS,
     OPERATIONS,
     REFRESH,
     REGISTER,
     REGISTER_SECRET,
     REMOVE,
     SOFTWARE,
+    STREAM,
     SUBSCRIBE,
     SUBSCRIPTIONS,
     Door,
@@ -130,6 +133,8 @@ ASKED: Mapping[tuple[str, str], tuple[Callable[[Things], Ask], ...]] = {
         lambda t: {"params": {"notifyType": RESULT}},
     ),
     ("DELETE", f"{SUBSCRIPTIONS}/{{subscription_id}}"): (_nothing,),
+    ("GET", NOTIFICATIONS): (_nothing, lambda t: {"params": {"device_id": t.device_id}}),
+    ("GET", STREAM): (_nothing, lambda t: {"params": {"device_id": t.device_id}}),
 }
 
 # They know no application yet, or say by their tokens which one.
@@ -160,6 +165,8 @@ async def of_another(door: Door) -> Things:
     [share] = house.tasks.sub_tasks("app-1", task.operation_id, Page()).rows
     url = f"{URL}/of-another"
     subscription = await house.subscriptions.subscribe("app-1", RESULT, url)
+    await house.report(device, Reached(UpgradeState.DOWNLOADING))
+    house.notifications.end_streams()  # so that each has an end
     own = await house.package(application_id="app-2", product=product)
     return Things(
         device_id=device.device_id,

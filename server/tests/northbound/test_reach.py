@@ -15,6 +15,7 @@ from fleetbell.northbound.errors import TABLE, Family, api_error
 from fleetbell.ports.store import Page
 from fleetbell.services.access import Access
 from fleetbell.services.group import GroupWords
+from fleetbell.testing.makers import a_notification
 from server.tests.northbound.door import (
     ADD,
     CATEGORY,
@@ -22,6 +23,7 @@ from server.tests.northbound.door import (
     GROUPS,
     LOGIN,
     MEMBERS,
+    NOTIFICATIONS,
     OPERATIONS,
     REFRESH,
     REGISTER,
@@ -52,6 +54,7 @@ TOUCHED = {
     Family.DEVICES: ("GET", DEVICES),
     Family.GROUPS: ("GET", GROUPS),
     Family.MEMBERS: ("GET", MEMBERS),
+    Family.NOTIFICATIONS: ("GET", NOTIFICATIONS),
 }
 
 
@@ -78,6 +81,7 @@ async def test_every_row_of_the_error_table_is_reached_by_a_call(
     await tasks(door)
     await devices(door)
     await groups(door)
+    await notifications(door)
     await troubles(door, monkeypatch)
 
     assert reached == EVERY_ROW
@@ -92,7 +96,8 @@ async def who_calls(door: Door) -> None:
         await door.call(method, path, headers={"app_key": "app-9"})
         await door.call(method, path, by="app-2", headers={"app_key": "app-1"})
         await hurried.call(method, path)
-    for family in TOUCHED.keys() - {Family.MANAGEMENT, Family.PACKAGES, Family.TASKS}:
+    without_owner = {Family.MANAGEMENT, Family.PACKAGES, Family.TASKS, Family.NOTIFICATIONS}
+    for family in TOUCHED.keys() - without_owner:
         method, path = TOUCHED[family]
         await door.call(method, path, params={"appId": "app-2"})
 
@@ -203,6 +208,17 @@ async def groups(door: Door) -> None:
     refused(await door.call("GET", f"{MEMBERS}?devGroupId={full.group_id}&pageSize=1001"), 400, "100405")
 
 
+async def notifications(door: Door) -> None:
+    await door.house.store.write(
+        lambda tx: tx.add_notifications([a_notification()], take=lambda _: False, at_ms=0)
+    )
+    first = (await door.call("GET", NOTIFICATIONS, params={"page_size": 1})).json()["items"][0]["webhook_id"]
+    ahead = f"{first}00"
+    refused(await door.call("GET", NOTIFICATIONS, params={"after": "yesterday"}), 400, "50400")
+    refused(await door.call("GET", NOTIFICATIONS, params={"page_size": 1001}), 400, "50400")
+    refused(await door.call("GET", NOTIFICATIONS, params={"after": ahead}), 410, "900410")
+
+
 async def troubles(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store takes no writes for a while, then the disk is full, then it fails."""
     package, device = await door.house.package(), await door.house.device("meter-4")
@@ -229,6 +245,8 @@ async def troubles(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
             refused(await door.call("DELETE", f"{DEVICES}/{device.device_id}"), 503, "50252")
             refused(await door.call("POST", GROUPS, json={"name": "hall"}), 503, "50252")
             refused(await door.call("POST", ADD, json=members), 503, "50252")
+            patched.setattr(door.house.store, "look_up", write)
+            refused(await door.call("GET", NOTIFICATIONS), 503, "50252")
     left = [path.name for path in (door.house.folder / "packages").iterdir()]
     assert package.file_id in left
     assert len(left) == len(door.house.store.reading.packages("app-1", Page()).rows)
@@ -245,6 +263,7 @@ SOURCES = {
     Family.DEVICES: ("northbound.device", "services.device"),
     Family.GROUPS: ("northbound.group", "services.group"),
     Family.MEMBERS: ("northbound.group", "services.group"),
+    Family.NOTIFICATIONS: ("northbound.notification", "services.notification"),
 }
 STORES = {
     Family.LOGIN: "application",
@@ -256,6 +275,7 @@ STORES = {
     Family.DEVICES: "device",
     Family.GROUPS: "group",
     Family.MEMBERS: "group",
+    Family.NOTIFICATIONS: "notification",
 }
 _CALLER = {errors.AppKeyMissing, errors.ApplicationUnknown, errors.TokenInvalid, errors.RateExceeded}
 _CREDENTIALS = {errors.CredentialsMissing, errors.CredentialsInvalid}
@@ -288,6 +308,7 @@ OF_OTHERS: dict[Family, set[type[errors.DomainError]]] = {
     },
     Family.GROUPS: _CREDENTIALS,
     Family.MEMBERS: {*_CREDENTIALS, errors.GroupNameTaken},
+    Family.NOTIFICATIONS: {*_CREDENTIALS, errors.ApplicationNotAuthorized},
 }
 
 

@@ -25,6 +25,7 @@ from fleetbell.services.delivery import Deliveries
 from fleetbell.services.device import Devices
 from fleetbell.services.endpoint import Endpoints
 from fleetbell.services.examination import Examinations
+from fleetbell.services.notification import Notifications, Streaming
 from fleetbell.services.offer import Errands
 from fleetbell.services.package import Packages
 from fleetbell.services.readiness import Readiness
@@ -47,6 +48,7 @@ class Platform:
     devices: Devices
     packages: Packages
     tasks: Tasks
+    notifications: Notifications
     deliveries: Deliveries
     endpoints: Endpoints
     tokens: Tokens
@@ -67,6 +69,9 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
         signing_keys=SigningKeys(store, clock),
         devices=Devices(store, clock),
         packages=Packages(store, FolderBlobs(tmp_path / "packages"), clock),
+        notifications=Notifications(
+            store, clock, Signers(store), Streaming(streams_most=2, poll_s=0.01, heartbeat_s=0.05)
+        ),
         deliveries=Deliveries(store, clock, handed=lambda _: None),
         endpoints=Endpoints(store, clock, changed=lambda _: None, breaker=lambda _: "closed"),
         tokens=Tokens(store, clock),
@@ -115,10 +120,10 @@ async def documented(response: httpx2.Response) -> None:
     answers = operations[response.request.method.lower()]["responses"]
     assert str(response.status_code) in answers, (response.request.url, response.text)
     content = answers[str(response.status_code)].get("content", {})
-    assert response.headers.get("content-type", "") in (content or {""})
-    for kind in content.values():
-        schema = {**kind["schema"], "components": DOCUMENT["components"]}
-        OAS31Validator(schema).validate(response.json())
+    assert response.headers.get("content-type", "").partition(";")[0] in (content or {""})
+    for media_type, kind in content.items():
+        said = response.text if media_type == "text/event-stream" else response.json()
+        OAS31Validator({**kind["schema"], "components": DOCUMENT["components"]}).validate(said)
 
 
 @asynccontextmanager

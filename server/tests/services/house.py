@@ -18,6 +18,7 @@ from fleetbell.services.access import Access
 from fleetbell.services.application import Applications, NewApplication
 from fleetbell.services.device import Devices, NewDevice
 from fleetbell.services.group import Groups
+from fleetbell.services.notification import Notifications, Streaming
 from fleetbell.services.offer import Errands, TaskRules
 from fleetbell.services.package import NewPackage, Packages
 from fleetbell.services.presence import Presence
@@ -63,6 +64,9 @@ class House:
             signing_changed=self.signers.changed,
         )
         self.signing_keys = SigningKeys(store, self.clock, signing_changed=self.signers.changed)
+        self.notifications = Notifications(
+            store, self.clock, self.signers, Streaming(streams_most=2, poll_s=0.01, heartbeat_s=0.05)
+        )
         self.devices = Devices(store, self.clock, take=lambda _: True, handed=self._handed.append)
         self.presence = Presence(
             store, self.clock, online_ms=ONLINE_MS, take=lambda _: True, handed=self._handed.append

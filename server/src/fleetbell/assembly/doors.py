@@ -111,6 +111,7 @@ async def doors(platform: Platform) -> AsyncIterator[Addresses]:
         await door("operator", platform.operator_doors.socket, _bound_unix(path), operators)
         addresses = Addresses(path, northbound_url, https_url, http_url, operator_url, tls.authority)
         platform.open_doors.update({name: fact for name, fact in addresses.facts().items() if fact})
+        running.callback(platform.services.notifications.end_streams)  # first: a door waits for its answers
         yield addresses
 
 

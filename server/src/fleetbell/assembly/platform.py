@@ -37,6 +37,7 @@ from fleetbell.services.dispatch import Dispatcher
 from fleetbell.services.endpoint import Endpoints
 from fleetbell.services.examination import Examinations
 from fleetbell.services.group import Groups
+from fleetbell.services.notification import Notifications, Streaming
 from fleetbell.services.offer import SAME_VERSIONS, Errands, TaskRules
 from fleetbell.services.outlet import Sending
 from fleetbell.services.package import Packages
@@ -164,6 +165,9 @@ def _platform(
         tasks=Tasks(store, clock, errands, handed=handed, due=scheduler.ring),
         subscriptions=Subscriptions(
             store, clock, allow_http=settings.callbacks.allow_http, egress=egress, handed=handed
+        ),
+        notifications=Notifications(
+            store, clock, signers, Streaming(streams_most=settings.northbound.streams_most)
         ),
         deliveries=Deliveries(store, clock, handed=handed),
         endpoints=Endpoints(store, clock, changed=dispatcher.endpoint_changed, breaker=dispatcher.breaker),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import assert_never
 
 import msgspec
@@ -17,6 +18,7 @@ from fleetbell.domain.subtask import (
     UpgradeState,
 )
 
+# The news of upgrades. They are kept for every application, whether it has subscribed or not.
 NOTIFY_TYPES = (
     "swUpgradeStateChangeNotify",
     "swUpgradeResultNotify",
@@ -67,6 +69,45 @@ class _FirmwareResult(_Body, frozen=True, gc=False, rename="camel"):
 
 _encode = msgspec.json.Encoder().encode
 _WORDS = tuple(state.wire_name for state in UpgradeState)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookIds:
+    """The ``webhook-id`` of each notification: its number, and the name of the store that gave it.
+
+    A cursor is made of a number too: it stands behind the notification that has it, whosever that is.
+
+    >>> ids = WebhookIds("5f2c")
+    >>> ids.of(12), ids.number("msg-5f2c-12"), ids.number("msg-0000-12"), ids.number("msg-5f2c-1_2")
+    ('msg-5f2c-12', 12, None, None)
+    >>> ids.cursor(12), ids.number("cur-5f2c-12"), ids.place("cur-5f2c-12"), ids.place("msg-5f2c-12")
+    ('cur-5f2c-12', None, 12, 12)
+    """
+
+    instance: str
+
+    def of(self, number: int) -> str:
+        """The id of the notification with this number."""
+        return f"msg-{self.instance}-{number}"
+
+    def cursor(self, number: int) -> str:
+        """The cursor behind this number; 0 is before the first."""
+        return f"cur-{self.instance}-{number}"
+
+    def number(self, webhook_id: str) -> int | None:
+        """The number in an id that :meth:`of` gave; None for every other text."""
+        return _number_in(webhook_id, f"msg-{self.instance}-")
+
+    def place(self, cursor: str) -> int | None:
+        """The number that a cursor, or an id used as one, stands behind; None for every other text."""
+        behind = _number_in(cursor, f"cur-{self.instance}-")
+        return self.number(cursor) if behind is None else behind
+
+
+def _number_in(text: str, prefix: str) -> int | None:
+    digits = text.removeprefix(prefix)
+    is_one = text.startswith(prefix) and digits.isascii() and digits.isdecimal() and len(digits) < 19
+    return int(digits) if is_one else None
 
 
 class Notification(msgspec.Struct, frozen=True, gc=False):

@@ -5,7 +5,17 @@ from __future__ import annotations
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fleetbell.northbound import access, device, group, openapi, package, signing_key, subscription, task
+from fleetbell.northbound import (
+    access,
+    device,
+    group,
+    notification,
+    openapi,
+    package,
+    signing_key,
+    subscription,
+    task,
+)
 from fleetbell.northbound.call import Limits, Resource, Services, unknown_path
 from fleetbell.northbound.errors import Family
 
@@ -18,6 +28,7 @@ _FAMILIES = (
     ("/iocm/app/devgroup/", Family.GROUPS),
     ("/iodm/northbound/v1.5.0/operations", Family.TASKS),
     ("/iodm/northbound/", Family.PACKAGES),
+    ("/api/v1/", Family.NOTIFICATIONS),
 )
 
 
@@ -55,6 +66,7 @@ def resources(services: Services, limits: Limits) -> dict[str, Resource]:
         **package.resources(services, limits),
         **task.resources(services, limits),
         **subscription.resources(services, limits),
+        **notification.resources(services, limits),
     }
 
 

@@ -36,6 +36,7 @@ from fleetbell.ports.store import Page
 from fleetbell.services.access import Access
 from fleetbell.services.device import Devices
 from fleetbell.services.group import Groups
+from fleetbell.services.notification import Notifications
 from fleetbell.services.package import Packages
 from fleetbell.services.signing_key import SigningKeys
 from fleetbell.services.subscription import Subscriptions
@@ -45,6 +46,7 @@ T = TypeVar("T")
 
 JSON = "application/json; charset=UTF-8"
 _NUMBER_MOST = 2**31 - 1
+_VALUES_MOST = 32  # of one parameter
 _DRAIN_BYTES = 8 * 1024 * 1024
 _DRAIN_S = 2.0
 _WORDS_OF_JSON = {"str": "string", "int": "number", "float": "number", "bool": "true or false"}
@@ -80,6 +82,8 @@ class Services(Protocol):
     @property
     def subscriptions(self) -> Subscriptions: ...
     @property
+    def notifications(self) -> Notifications: ...
+    @property
     def signing_keys(self) -> SigningKeys: ...
 
 
@@ -107,10 +111,15 @@ class Call:
             raise RuntimeError("this call needs no application")
         return self._application.application_id
 
-    def admit(self, access: Access) -> None:
+    @property
+    def bearer(self) -> str:
+        """The token that it shows; "" for none."""
+        return _bearer(self.headers.get("authorization")) or ""
+
+    def admit(self, access: Access, *, pulls: bool = False) -> None:
         """Find out who calls; raises as :meth:`Access.caller`."""
         app_key = self.headers.get("app_key") or self.headers.get("x-app-key")
-        self._application = access.caller(app_key, _bearer(self.headers.get("authorization")))
+        self._application = access.caller(app_key, self.bearer, pulls=pulls)
 
     def check_owners(self) -> None:
         """Refuse a query that names another application: ``appId``, or ``accessAppId`` as some pages have
@@ -209,7 +218,7 @@ class Query:
         raw: dict[str, str] = {}
         for part in text.split("&"):
             for name, value in parse_qsl(part, errors="surrogateescape"):
-                values[name] = (*values.get(name, ())[:1], value)  # twice is told from once; more is the same
+                values[name] = (*values.get(name, ())[:_VALUES_MOST], value)
                 raw[name] = part.partition("=")[2]
         return cls(values, raw)
 
@@ -219,13 +228,16 @@ class Query:
             case ():
                 return None
             case (value,):
-                if len(value) > most:
-                    raise InputInvalid(f"{name} has at most {most} characters")
-                if not _is_unicode(value):
-                    raise InputInvalid(f"{name} is not UTF-8; send it percent-encoded")
-                return value
+                return _checked(name, value, most)
             case _:
                 raise InputInvalid(f"{name} is given more than once; send it once")
+
+    def texts(self, name: str, *, most: int = 256) -> tuple[str, ...]:
+        """Any number of values up to 32. Raises InputInvalid as :meth:`text`."""
+        values = self._values.get(name, ())
+        if len(values) > _VALUES_MOST:
+            raise InputInvalid(f"{name} is given more than {_VALUES_MOST} times")
+        return tuple(_checked(name, value, most) for value in values)
 
     def urls(self, name: str, *, most: int) -> tuple[str, ...]:
         """What a URL can mean: decoded and, where it may have come unencoded, as it stands."""
@@ -257,11 +269,12 @@ class Query:
     def page(self, *, size: int = 10, size_most: int = 100) -> Page:
         """``pageNo`` from 0 and ``pageSize``. Raises PageInvalid."""
         return Page(
-            self._number("pageNo", default=0, least=0, most=_NUMBER_MOST),
-            self._number("pageSize", default=size, least=1, most=size_most),
+            self.number("pageNo", default=0, least=0, most=_NUMBER_MOST),
+            self.number("pageSize", default=size, least=1, most=size_most),
         )
 
-    def _number(self, name: str, *, default: int, least: int, most: int) -> int:
+    def number(self, name: str, *, default: int, least: int, most: int) -> int:
+        """One number. Raises PageInvalid."""
         text = self.text(name)
         if text is None:
             return default
@@ -269,6 +282,14 @@ class Query:
         if not least <= number <= most:
             raise PageInvalid(f"{name} must be a number from {least} to {most}")
         return number
+
+
+def _checked(name: str, value: str, most: int) -> str:
+    if len(value) > most:
+        raise InputInvalid(f"{name} has at most {most} characters")
+    if not _is_unicode(value):
+        raise InputInvalid(f"{name} is not UTF-8; send it percent-encoded")
+    return value
 
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -285,8 +306,11 @@ class Resource:
         access: Access | None,
         limits: Limits,
         has_owner: bool = False,
+        pulls: bool = False,
     ) -> None:
-        """Without ``access`` anybody may call. ``has_owner``: the query may name the application."""
+        """Without ``access`` anybody may call. ``has_owner``: the query may name the application. ``pulls``:
+        its calls have a flow control of their own.
+        """
         self.family = family
         self._handlers = dict(handlers)
         if "GET" in handlers:
@@ -294,6 +318,7 @@ class Resource:
         self._access = access
         self._limits = limits
         self._has_owner = has_owner
+        self._pulls = pulls
 
     @property
     def methods(self) -> frozenset[str]:
@@ -315,7 +340,7 @@ class Resource:
             call = Call(scope, receive, self._limits)
             try:
                 if self._access is not None:
-                    call.admit(self._access)
+                    call.admit(self._access, pulls=self._pulls)
                     if self._has_owner:
                         call.check_owners()
                 return await handler(call)

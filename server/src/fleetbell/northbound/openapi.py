@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from fleetbell import __version__
 from fleetbell.domain.package import FILE_TYPES
-from fleetbell.northbound import access, device, group, package, subscription, task
+from fleetbell.northbound import access, device, group, notification, package, subscription, task
 from fleetbell.northbound.errors import FAULTS, TABLE, Family
 
 PATH: Final = "/openapi.json"
@@ -48,6 +48,7 @@ class Operation:
     needed: tuple[str, ...] = ()  # the parameters of the query that must be there
     status: int = 200
     gives: type[msgspec.Struct] | None = None
+    sends: str = ""  # the media type of an answer that is no JSON
     with_token: bool = True
     extension: bool = False
 
@@ -66,6 +67,11 @@ def _pages(most: int) -> dict[str, Document]:
 _OWNER: Final[Mapping[str, Document]] = {"appId": _TEXT}
 _ACCESS_OWNER: Final[Mapping[str, Document]] = {"accessAppId": _TEXT}
 _PRODUCT: Final[Mapping[str, Document]] = {"deviceType": _TEXT, "model": _TEXT, "manufacturerName": _TEXT}
+_PULLED: Final[Mapping[str, Document]] = {
+    "after": _TEXT,
+    "device_id": _TEXT,
+    "notify_type": {"type": "array", "items": _TEXT, "maxItems": 32},
+}
 _LOGIN_FORM: Final[Document] = {
     "application/x-www-form-urlencoded": {
         "schema": {
@@ -329,6 +335,24 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         gives=task.OperationBody,
         extension=True,
     ),
+    ("GET", notification.PATH): Operation(
+        summary="Pull notifications, the oldest first.",
+        family=Family.NOTIFICATIONS,
+        query={
+            **_PULLED,
+            "before": _TEXT,
+            "page_size": {"type": "integer", "minimum": 1, "maximum": 1000},
+        },
+        gives=notification.NotificationsBody,
+        extension=True,
+    ),
+    ("GET", notification.STREAM_PATH): Operation(
+        summary="Follow notifications as they are made, as server-sent events.",
+        family=Family.NOTIFICATIONS,
+        query=_PULLED,
+        sends="text/event-stream",
+        extension=True,
+    ),
 }
 
 
@@ -424,6 +448,8 @@ def _responses(operation: Operation, schemas: Mapping[Any, Document]) -> Documen
         options = [schemas[operation.gives], *([schemas[ErrorBody]] if refused else [])]
         schema = options[0] if len(options) == 1 else {"anyOf": options}
         success["content"] = {_JSON: {"schema": schema}}
+    elif operation.sends:
+        success["content"] = {operation.sends: {"schema": {"type": "string"}}}
     if refused:
         success["description"] += f" Or {refused['description']}"
     return {**responses, str(operation.status): success}

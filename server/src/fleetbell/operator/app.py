@@ -20,6 +20,7 @@ from fleetbell.operator import (
     endpoint,
     examination,
     health,
+    notification,
     package,
     platform,
     problem,
@@ -49,7 +50,9 @@ def operations(services: Services, *, addresses: Callable[[], Mapping[str, str]]
     table = Table()
 
     platform.declare(table, services, addresses=addresses)
-    for room in (application, signing_key, device, package, task, delivery, endpoint, examination, token):
+    # What is pulled comes before the delivery log, whose /notifications/{webhook_id} takes any name.
+    upgrades = (application, signing_key, device, package, task)
+    for room in (*upgrades, notification, delivery, endpoint, examination, token):
         room.declare(table, services)
     return table.operations
 

@@ -15,6 +15,7 @@ from fleetbell.services.delivery import Deliveries
 from fleetbell.services.device import Devices
 from fleetbell.services.endpoint import Endpoints
 from fleetbell.services.examination import Examinations
+from fleetbell.services.notification import Notifications
 from fleetbell.services.package import Packages
 from fleetbell.services.signing_key import SigningKeys
 from fleetbell.services.task import Tasks
@@ -41,6 +42,8 @@ class Services(Protocol):
     def packages(self) -> Packages: ...
     @property
     def tasks(self) -> Tasks: ...
+    @property
+    def notifications(self) -> Notifications: ...
     @property
     def deliveries(self) -> Deliveries: ...
     @property

@@ -1,4 +1,4 @@
-"""Who is let in: everyone on the Unix socket, the holder of a token elsewhere."""
+"""Who is let in, and for how long: everyone on the Unix socket, the holder of a token elsewhere."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from fleetbell.domain.token import EVERYTHING, Scope
+from fleetbell.errors import DomainError
 from fleetbell.operator import problem
-from fleetbell.operator.operation import SCOPE
+from fleetbell.operator.operation import GOOD, SCOPE
 from fleetbell.services.token import Tokens
 
 _BEARER: Final = "bearer"
@@ -23,7 +24,7 @@ class OpenToAll:
         self._app = app
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        await self._app({**scope, SCOPE: EVERYTHING}, receive, send)
+        await self._app({**scope, SCOPE: EVERYTHING, GOOD: _always}, receive, send)
 
 
 class WithToken:
@@ -41,7 +42,18 @@ class WithToken:
         except Exception as error:  # the door is where every error ends
             await problem.of(error, scope)(scope, receive, send)
             return
-        await self._app({**scope, SCOPE: seen}, receive, send)
+
+        async def good() -> bool:
+            try:
+                return await _scope_of(Headers(scope=scope), self._tokens) == seen
+            except DomainError:
+                return False
+
+        await self._app({**scope, SCOPE: seen, GOOD: good}, receive, send)
+
+
+async def _always() -> bool:
+    return True
 
 
 async def _scope_of(headers: Headers, tokens: Tokens) -> Scope:

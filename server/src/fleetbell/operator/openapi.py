@@ -124,6 +124,8 @@ def _responses(operation: Operation, schemas: _Schemas) -> Document:
     success: Document = {"description": "Done."}
     if operation.gives is not None:
         success["content"] = {JSON: {"schema": schemas.of(operation.gives)}}
+    elif operation.sends:
+        success["content"] = {operation.sends: {"schema": {"type": "string"}}}
     responses = {str(operation.status): success}
     statuses: dict[int, tuple[type[DomainError], ...]] = {401: (TokenMissing, TokenInvalid)}
     for status, kinds in sorted((statuses | operation.statuses).items()):
@@ -198,7 +200,9 @@ def _paragraph(operation: Operation, shown: Document) -> list[str]:
     elif operation.takes:
         facts.append(f"body: `{operation.takes}`")
     success = shown["responses"][str(operation.status)]
-    given = _words(success["content"][JSON]["schema"]) if "content" in success else "nothing"
+    given = f"`{operation.sends}`" if operation.sends else "nothing"
+    if operation.gives is not None:
+        given = _words(success["content"][JSON]["schema"])
     facts.append(f"answers {operation.status} with {given}")
     refusals = [
         f"{status} ({', '.join(kind.__name__ for kind in kinds)})"

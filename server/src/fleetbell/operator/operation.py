@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar, get_type_hints
+from functools import cache
+from typing import Any, Final, Protocol, TypeVar, get_origin, get_type_hints
 
 import msgspec
 from starlette.requests import Request
@@ -24,6 +25,7 @@ from fleetbell.operator import problem
 JSON: Final = "application/json"
 BODY_BYTES_MOST: Final = 1_048_576
 SCOPE: Final = "fleetbell.scope"  # where the guard leaves the caller's scope in the ASGI scope
+GOOD: Final = "fleetbell.good"  # where it leaves the question whether the caller is still let in
 
 _PATH_PARAMETER = re.compile(r"{(\w+)(?::(\w+))?}")
 
@@ -55,6 +57,12 @@ class Call:
 
     request: Request
     scope: Scope
+
+    @property
+    def good(self) -> Callable[[], Awaitable[bool]]:
+        """Asks whether the caller is still let in, for answers that take long."""
+        asks: Callable[[], Awaitable[bool]] = self.request.scope[GOOD]
+        return asks
 
     def part(self, name: str) -> str:
         """A part of the path."""
@@ -98,7 +106,8 @@ class Operation:
     query: type[msgspec.Struct] | None
     body: type | None  # read and checked before the call; None: there is none, or it is no JSON
     takes: str  # the body's media type; "" for none
-    gives: type | None  # None: nothing
+    gives: type | None  # None: nothing, or no JSON
+    sends: str  # the media type of the answer; "" for none
     refusals: tuple[type[DomainError], ...]
     answer: Callable[..., Awaitable[object]]
 
@@ -107,7 +116,8 @@ class Operation:
         """Its name in the document: unique, because a method is on a path once.
 
         >>> op = Operation(method="GET", path="/devices/{name:path}", summary="", about="", query=None,
-        ...     operators_only=False, status=200, body=None, takes="", gives=None, refusals=(), answer=print)
+        ...     operators_only=False, status=200, body=None, takes="", gives=None, sends="", refusals=(),
+        ...     answer=print)
         >>> op.name, op.shown_path
         ('get_devices_name', '/devices/{name}')
         """
@@ -155,6 +165,8 @@ class Operation:
         if self.body is not None:
             taken["body"] = _decoded(await whole_body(call.request), self.body)
         made = await self.answer(call, **taken)
+        if isinstance(made, Response):
+            return made
         if self.gives is None:
             return Response(status_code=self.status)
         return Response(msgspec.json.encode(made), self.status, media_type=JSON)
@@ -213,9 +225,9 @@ class Table:
 
         The function takes a :class:`Call`, and by these names ``query`` (a struct of the query) and ``body``
         (a struct of the JSON body); ``takes`` is the media type of a body that it reads itself. It returns
-        what is sent, or None. ``refusals`` names what it raises; those that follow from its shape are added:
-        an application that is out of scope, input that does not fit, a store that cannot write (``writes``,
-        unless it is a GET).
+        what is sent as JSON, a response of another media type, or None. ``refusals`` names what it raises;
+        those that follow from its shape are added: an application that is out of scope, input that does not
+        fit, a store that cannot write (``writes``, unless it is a GET).
         """
 
         def declare(answer: H) -> H:
@@ -225,7 +237,7 @@ class Table:
             hints = get_type_hints(answer)
             if "return" not in hints:
                 raise TypeError(f"{method} {path} must say what it gives; None for nothing")
-            gives = hints["return"]
+            gives, sends = _given(hints["return"])
             summary, _, rest = about.partition("\n\n")
             changes = method != "GET" if writes is None else writes
             self.operations.append(
@@ -235,11 +247,12 @@ class Table:
                     summary=" ".join(summary.split()),
                     about="\n".join(line.strip() for line in rest.splitlines()).strip(),
                     operators_only=operators_only,
-                    status=status or (204 if gives is type(None) else 200),
+                    status=status or (200 if sends else 204),
                     query=hints.get("query"),
                     body=hints.get("body"),
                     takes=JSON if "body" in hints else takes,
-                    gives=None if gives is type(None) else gives,
+                    gives=gives,
+                    sends=sends,
                     refusals=_all(refusals, path, hints, operators_only=operators_only, writes=changes),
                     answer=answer,
                 )
@@ -247,6 +260,15 @@ class Table:
             return answer
 
         return declare
+
+
+def _given(hint: Any) -> tuple[type | None, str]:
+    """What an operation gives as JSON, if it does, and the media type of what it sends."""
+    if hint is type(None):
+        return None, ""
+    if isinstance(hint, type) and issubclass(hint, Response):
+        return None, str(hint.media_type)
+    return hint, JSON
 
 
 def _all(
@@ -273,11 +295,20 @@ def _fields(kind: type[msgspec.Struct] | None) -> tuple[str, ...]:
     return () if kind is None else kind.__struct_fields__
 
 
-def _query(request: Request, kind: type[T]) -> T:
+def _query(request: Request, kind: type[msgspec.Struct]) -> msgspec.Struct:
+    given = request.query_params
+    lists = _lists(kind)
+    values = {name: given.getlist(name) if name in lists else value for name, value in given.items()}
     try:
-        return msgspec.convert(dict(request.query_params), kind, strict=False)
+        return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise InputInvalid(f"the query does not fit: {error}") from error
+
+
+@cache
+def _lists(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """The fields that a query may have more than once."""
+    return frozenset(name for name, hint in get_type_hints(kind).items() if get_origin(hint) is list)
 
 
 def _decoded(body: bytes, kind: type[T]) -> T:

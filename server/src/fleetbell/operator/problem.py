@@ -41,6 +41,8 @@ STATUS: Final[Mapping[type[errors.DomainError], int]] = {
     errors.SubscriptionUnknown: 404,
     errors.DeliveryUnknown: 404,
     errors.NotificationUnknown: 404,
+    errors.CursorExpired: 410,
+    errors.RateExceeded: 429,
     errors.ReplayTooLarge: 409,
     errors.SigningKeyUnknown: 404,
     errors.ApplicationTaken: 409,
@@ -64,7 +66,9 @@ TITLES: Final = {
     404: "Not found",
     405: "Not done that way",
     409: "In conflict",
+    410: "Gone",
     413: "Too large",
+    429: "Too many",
     500: "Our own fault",
     503: "Busy",
     507: "No room",
@@ -95,6 +99,8 @@ def of(error: Exception, scope: Scope) -> Response:
     match error:
         case TokenMissing() | errors.TokenInvalid():
             return answer(401, str(error), {"WWW-Authenticate": _CHALLENGES[type(error)]})
+        case errors.RateExceeded(retry_after_s=retry_after_s):
+            return answer(429, str(error), {"Retry-After": str(retry_after_s)})
         case errors.DomainError():
             return answer(status_of(type(error)), str(error))
         case ClientDisconnect():

@@ -141,6 +141,33 @@ class DeliveryFilter:
     sent_again: bool | None = None  # whether somebody had it sent again
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationFilter:
+    """Which notifications of one application: those that fit everything that is given."""
+
+    application_id: str
+    device_id: str | None = None
+    notify_types: tuple[str, ...] = ()  # none: all
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """Notifications with their numbers, in the order in which they were made, and where to go on.
+
+    ``next``: everything up to this number was looked at, so that the next look begins after it. ``more``:
+    there is something behind it already. There may be fewer rows than were asked for, or none, and more to
+    come: one look reads a bounded number of rows.
+
+    ``expired``: the last number that this application cannot pull any more, as of the same moment. Who began
+    before it may have missed something.
+    """
+
+    rows: tuple[tuple[int, Notification], ...]
+    next: int
+    more: bool
+    expired: int
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """Deliveries, the newest first, and where to go on: None when there are no more, else for ``before_id``.
@@ -320,6 +347,31 @@ class Reading(Protocol):
         """The last one that was made; 0 before the first."""
         ...
 
+    def newest_notification_id(self) -> int:
+        """The last one that was kept; 0 before the first. What gets a higher number becomes visible later."""
+        ...
+
+    def expired_notification_id(self, application_id: str) -> int:
+        """The last one that this application cannot pull any more; 0 when there is none."""
+        ...
+
+    def notification(self, notification_id: int) -> Notification | None: ...
+    def notifications(
+        self,
+        wanted: NotificationFilter,
+        *,
+        after_id: int | None,
+        before_id: int | None,
+        most: int,
+        look_at_most: int,
+    ) -> Pulled:
+        """The first ``most`` that fit, with numbers above ``after_id`` (None: from the oldest that has not
+        expired) and below ``before_id``. What has expired is never among them.
+
+        A look reads up to ``look_at_most`` rows of all applications: for :meth:`Store.look_up`.
+        """
+        ...
+
     def delivery(self, delivery_id: int) -> Delivery | None: ...
     def deliveries_of(self, notification_id: int) -> tuple[Delivery, ...]:
         """To every endpoint, and every time it was sent again."""
@@ -355,7 +407,7 @@ class Transaction(Reading, Protocol):
     def save_application(self, application: Application) -> None: ...
     def delete_application(self, application_id: str) -> None:
         """With its tokens of both kinds, CAs, client certificate, signing keys, groups, subscriptions and
-        endpoints.
+        endpoints. Its notifications have expired: another application of this id never sees them.
 
         Raises ApplicationInUse while it has devices, packages or tasks.
         """
@@ -587,8 +639,15 @@ class Transaction(Reading, Protocol):
 
     def prune(self, *, before_ms: int, after_id: int, most: int) -> Swept:
         """Of the next ``most`` deliveries, remove those that ended before then as delivered, superseded or
-        cancelled, with their attempts, and notifications of which no delivery is left. What was sent again
-        stays as long as its replay. It goes on until it comes to what was made later.
+        cancelled, with their attempts, and notifications that have expired and of which no delivery is left.
+        What was sent again stays as long as its replay. It goes on until it comes to what was made later.
+        """
+        ...
+
+    def expire_notifications(self, *, before_ms: int, most: int) -> Swept:
+        """Let the next ``most`` notifications expire, in the order of their numbers, up to the first that was
+        made then or later: they cannot be pulled any more. Those of which there is no delivery are removed;
+        the count is of these.
         """
         ...
 
@@ -605,7 +664,7 @@ class Transaction(Reading, Protocol):
 
     def add_notifications(self, notifications: Sequence[Notification], *, take: Take, at_ms: int) -> HandOver:
         """Keep the notifications in this order, with one delivery for each subscription of their application
-        and type.
+        and type. Those that are neither subscribed to nor news of upgrades are not kept.
 
         Each delivery takes the next place in its lane. A delivery that becomes the head of its lane is
         claimed when ``take`` says yes to its endpoint, else it is due at once.

@@ -14,6 +14,7 @@ from fleetbell.services.dispatch import Dispatcher
 from fleetbell.services.endpoint import Endpoints
 from fleetbell.services.examination import Examinations
 from fleetbell.services.group import Groups
+from fleetbell.services.notification import Notifications
 from fleetbell.services.package import Packages
 from fleetbell.services.presence import Presence
 from fleetbell.services.progress import Progress
@@ -37,6 +38,7 @@ class Services:
     packages: Packages
     tasks: Tasks
     subscriptions: Subscriptions
+    notifications: Notifications
     deliveries: Deliveries
     endpoints: Endpoints
     tokens: Tokens

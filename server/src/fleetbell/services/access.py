@@ -49,6 +49,7 @@ class Access:
         self._token_s = token_s
         self._refresh_s = refresh_s
         self._flow = FlowControl(calls_per_window=calls_per_window, window_s=window_s)
+        self._pulls = FlowControl(calls_per_window=calls_per_window, window_s=window_s)
 
     async def login(self, application_id: str, secret: str) -> Grant:
         """New tokens for an application that shows its login secret.
@@ -71,7 +72,7 @@ class Access:
             raise CredentialsMissing("refreshToken is missing; send the one that the last login returned")
         application = self._proven(application_id, secret)
         token = self._store.reading.token(digest(refresh_token))
-        if token is None or token.access or not self._good(token, application):
+        if token is None or token.access or not self._good(token, application_id):
             raise CredentialsInvalid("the refresh token is unknown or has expired; log in again")
         return await self._grant(application)
 
@@ -83,8 +84,9 @@ class Access:
         if token is not None and token.access:
             await self._store.write(lambda tx: tx.delete_token(token.token_digest))
 
-    def caller(self, application_id: str | None, bearer: str | None) -> Application:
-        """The application that makes this call, which is counted by its flow control.
+    def caller(self, application_id: str | None, bearer: str | None, *, pulls: bool = False) -> Application:
+        """The application that makes this call, which is counted by its flow control: one that ``pulls``
+        notifications by an allowance of its own, as large as that of all other calls.
 
         Raises:
             AppKeyMissing, ApplicationUnknown: by ``application_id``.
@@ -100,11 +102,16 @@ class Access:
             raise TokenInvalid(
                 "the header Authorization is missing; it carries 'Bearer ' and an access token"
             )
-        token = self._store.reading.token(digest(bearer))
-        if token is None or not token.access or not self._good(token, application):
+        if not self.is_good(application_id, bearer):
             raise TokenInvalid("the access token is unknown or has expired; log in again")
-        self._flow.count(application, at_ms=self._clock.now_ms())
+        flow = self._pulls if pulls else self._flow
+        flow.count(application, at_ms=self._clock.now_ms())
         return application
+
+    def is_good(self, application_id: str, bearer: str) -> bool:
+        """Whether this is an access token of the application, now. No call is counted."""
+        token = self._store.reading.token(digest(bearer))
+        return token is not None and token.access and self._good(token, application_id)
 
     def _proven(self, application_id: str, secret: str) -> Application:
         if not application_id or not secret:
@@ -114,10 +121,8 @@ class Access:
             raise CredentialsInvalid("no application has this id and this secret; check both")
         return application
 
-    def _good(self, token: Token, application: Application) -> bool:
-        return (
-            token.application_id == application.application_id and self._clock.now_ms() < token.expires_at_ms
-        )
+    def _good(self, token: Token, application_id: str) -> bool:
+        return token.application_id == application_id and self._clock.now_ms() < token.expires_at_ms
 
     async def _grant(self, application: Application) -> Grant:
         at_ms = self._clock.now_ms()

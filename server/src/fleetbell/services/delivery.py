@@ -8,6 +8,7 @@ from functools import partial
 
 from fleetbell.clock import Clock
 from fleetbell.domain.delivery import Delivery, Standing, Tried
+from fleetbell.domain.notification import WebhookIds
 from fleetbell.errors import DeliveryUnknown, ReplayTooLarge
 from fleetbell.ports.store import DeliveryFilter, Found, HandOver, Reading, Store, Transaction
 
@@ -44,10 +45,11 @@ class Deliveries:
         self._store = store
         self._clock = clock
         self._handed = handed
+        self._names = WebhookIds(store.instance)
 
     def webhook_id(self, notification_id: int) -> str:
         """What a receiver knows a notification by."""
-        return f"msg-{self._store.instance}-{notification_id}"
+        return self._names.of(notification_id)
 
     async def find(self, wanted: DeliveryFilter, *, before_id: int | None, most: int) -> Found:
         """A part of what fits, the newest first; see :class:`Found` for how to go on."""
@@ -66,16 +68,12 @@ class Deliveries:
 
     def told(self, webhook_id: str) -> Told | None:
         """The notification that receivers know by this id; None when nothing is kept of it."""
-        prefix = self.webhook_id(0)[:-1]
-        number = webhook_id.removeprefix(prefix)
-        known = webhook_id.startswith(prefix) and number.isascii() and number.isdecimal() and len(number) < 19
-        reading = self._store.reading
-        deliveries = reading.deliveries_of(int(number)) if known else ()
-        if not deliveries:
+        number, reading = self._names.number(webhook_id), self._store.reading
+        notification = None if number is None else reading.notification(number)
+        if number is None or notification is None:
             return None
-        body = reading.body(deliveries[0].notification_id) or ""
-        traced = tuple(_traced(reading, delivery) for delivery in deliveries)
-        return Told(deliveries[0].application_id, body, traced)
+        traced = tuple(_traced(reading, delivery) for delivery in reading.deliveries_of(number))
+        return Told(notification.application_id, notification.body, traced)
 
     async def replay(self, wanted: DeliveryFilter) -> int:
         """Send everything again that fits and has ended, the oldest first; how many deliveries that are.

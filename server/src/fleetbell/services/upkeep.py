@@ -11,7 +11,7 @@ from fleetbell.ports.store import Store, Swept, Transaction
 
 _log = structlog.get_logger(__name__)
 
-_PRUNE_AT_ONCE = 1000  # deliveries that one transaction looks at
+_PRUNE_AT_ONCE = 1000  # notifications or deliveries that one transaction looks at
 _FROM_THE_START_MS = 86_400_000  # how often what stayed behind is looked at again
 
 
@@ -19,7 +19,9 @@ class Upkeep:
     """One for each data folder."""
 
     def __init__(self, store: Store, clock: Clock, *, log_ms: int | None) -> None:
-        """``log_ms``: how long a delivery stays in the log after its end; None: for ever."""
+        """``log_ms``: how long a notification can be pulled, and a delivery stays in the log after its end;
+        None: for ever.
+        """
         self._store = store
         self._clock = clock
         self._log_ms = log_ms
@@ -31,7 +33,17 @@ class Upkeep:
         at_ms = self._clock.now_ms()
         await self._store.write(lambda tx: tx.delete_expired_tokens(at_ms=at_ms))
         if self._log_ms is not None:
+            await self._expire(before_ms=at_ms - self._log_ms)
             await self._prune(at_ms, before_ms=at_ms - self._log_ms)
+
+    async def _expire(self, *, before_ms: int) -> None:
+        count, goes_on = 0, True
+        while goes_on:
+            swept = await self._store.write(partial(_expire, before_ms=before_ms))
+            count += swept.count
+            goes_on = swept.next is not None
+        if count:
+            _log.info("removed notifications that nobody had subscribed to", notifications=count)
 
     async def _prune(self, at_ms: int, *, before_ms: int) -> None:
         if abs(at_ms - self._began_ms) >= _FROM_THE_START_MS:
@@ -45,6 +57,10 @@ class Upkeep:
             self._pruned_to = after = swept.next
         if count:
             _log.info("removed old deliveries from the log", deliveries=count)
+
+
+def _expire(tx: Transaction, *, before_ms: int) -> Swept:
+    return tx.expire_notifications(before_ms=before_ms, most=_PRUNE_AT_ONCE)
 
 
 def _prune(tx: Transaction, *, before_ms: int, after_id: int) -> Swept:

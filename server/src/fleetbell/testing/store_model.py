@@ -63,6 +63,7 @@ from fleetbell.ports.store import (
     DeliveryFilter,
     HandOver,
     Note,
+    NotificationFilter,
     Page,
     Reading,
     Store,
@@ -123,6 +124,9 @@ class _Side:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.heads: list[Head] = []
+        self.made: list[str] = []  # bodies that were kept
+        self.seen: list[str] | None = []  # what a puller saw of them; None: it was told that some are gone
+        self.cursor = 0
 
     def took(self, over: HandOver, tx: Transaction) -> object:
         """Keep what was handed over; what can be compared of it."""
@@ -507,6 +511,9 @@ class LanesModel(_TwoStores):
             return side.took(tx.add_notifications(made, take=_taking(how, tx), at_ms=at_ms), tx)
 
         self.both(work, give_up=give_up)
+        if not give_up:
+            for side in self.sides:
+                side.made += [one.body for one in made]
 
     @rule(url=st.sampled_from(URLS), notify_type=types)
     def subscribe(self, url: str, notify_type: str) -> None:
@@ -664,6 +671,62 @@ class LanesModel(_TwoStores):
         before_ms = self.clock.now_ms() - age_ms
         if really:
             self.change(lambda tx: tx.prune(before_ms=before_ms, after_id=0, most=10_000).count)
+
+    @rule(age_ms=st.integers(0, 9000), most=st.integers(1, 4), give_up=seldom)
+    def expire_notifications(self, age_ms: int, most: int, give_up: bool) -> None:
+        before_ms = self.clock.now_ms() - age_ms
+
+        def work(tx: Transaction) -> object:
+            swept = tx.expire_notifications(before_ms=before_ms, most=most)
+            return swept.count, swept.next is None
+
+        self.change(work, give_up=give_up)
+
+    @rule(
+        device_id=st.none() | devices,
+        notify_types=st.sampled_from([(), (RESULT,), (STATE_CHANGE, RESULT)]),
+        app=applications,
+        most=st.integers(1, 4),
+        look_at_most=st.integers(1, 5),
+    )
+    def both_are_pulled_alike(
+        self, device_id: str | None, notify_types: tuple[str, ...], app: str, most: int, look_at_most: int
+    ) -> None:
+        """Page after page, whatever the size of the pages and of the looks."""
+        wanted = NotificationFilter(application_id=app, device_id=device_id, notify_types=notify_types)
+
+        def pulled(reading: Reading) -> list[Notification]:
+            rows: list[Notification] = []
+            cursor: int | None = None
+            while True:
+                page = reading.notifications(
+                    wanted, after_id=cursor, before_id=None, most=most, look_at_most=look_at_most
+                )
+                rows += [one for _, one in page.rows]
+                cursor = page.next
+                if not page.more:
+                    assert cursor == max(reading.newest_notification_id(), page.expired)
+                    return rows
+
+        one, other = (pulled(side.store.reading) for side in self.sides)
+        assert one == other
+
+    @rule(most=st.integers(1, 4), look_at_most=st.integers(1, 5))
+    def a_puller_goes_on(self, most: int, look_at_most: int) -> None:
+        """One look of the application that pulls all the time: nothing is left out unless it is told."""
+        wanted = NotificationFilter(application_id=APPS[0])
+        for side in self.sides:
+            page = side.store.reading.notifications(
+                wanted, after_id=side.cursor, before_id=None, most=most, look_at_most=look_at_most
+            )
+            if side.cursor < page.expired:  # told so: it begins anew
+                side.cursor, side.seen = page.expired, None
+                continue
+            if side.seen is not None:
+                side.seen += [one.body for _, one in page.rows]
+                assert side.seen == side.made[: len(side.seen)]
+                assert page.more or side.seen == side.made
+            side.cursor = page.next
 
     @rule(
         device_id=st.none() | devices,
@@ -831,6 +894,7 @@ def _told(reading: Reading) -> object:
         ],
         "deliveries": _without_numbers(_log(reading)),
         "bodies": [reading.body(one.notification_id) for one in _log(reading)],
+        "notifications": reading.newest_notification_id(),
         "tried": [reading.attempts_of(one.delivery_id) for one in _log(reading)],
         "waiting": reading.deliveries_waiting(),
         "due": reading.tasks_due_ms(),

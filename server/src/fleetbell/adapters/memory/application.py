@@ -68,6 +68,7 @@ class Applications(Concept):
             [key for key, one in rows.deliveries.items() if one.endpoint_id not in endpoints]
         )
         rows.applications.delete([application_id])
+        rows.expired[application_id] = rows.latest.get("notification", 0)
 
     def add_callback_ca(self, ca: CallbackCa) -> None:
         self._rows.callback_cas[ca.ca_id] = ca

@@ -19,7 +19,7 @@ from fleetbell.domain.delivery import (
     Returned,
     Settlement,
 )
-from fleetbell.domain.notification import Notification
+from fleetbell.domain.notification import NOTIFY_TYPES, Notification
 from fleetbell.ports.store import HandOver, Take
 
 
@@ -36,11 +36,12 @@ class Deliveries(Subscriptions):
         over = HandOver()
         for notification in notifications:
             endpoint_ids = self._endpoints_for(notification)
-            if not endpoint_ids:
+            if not endpoint_ids and notification.notify_type not in NOTIFY_TYPES:
                 continue
             notification_id = self._rows.next_number("notification")
             self._rows.notifications[notification_id] = notification
-            over.made[notification.notify_type] += len(endpoint_ids)
+            if endpoint_ids:
+                over.made[notification.notify_type] += len(endpoint_ids)
             for endpoint_id in endpoint_ids:
                 lane = self._lane(endpoint_id, notification.device_id)
                 self._append(lane, notification_id, over, take, at_ms=at_ms)

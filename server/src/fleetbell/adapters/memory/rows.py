@@ -89,6 +89,7 @@ class Rows:
         self.endpoints: Table[int, Endpoint] = Table()
         self.lanes: Table[tuple[int, str, bool], Lane] = Table()  # by endpoint, device and whether of replays
         self.notifications: Table[int, Notification] = Table()
+        self.expired: Table[str, int] = Table()  # the last notification that has expired, by application
         self.deliveries: Table[int, Delivery] = Table()  # what is not in a lane is up to date here
         self.tries: Table[int, tuple[tuple[int, Tried], ...]] = Table()  # by delivery
 

@@ -9,6 +9,7 @@ from fleetbell.adapters.memory.application import Applications
 from fleetbell.adapters.memory.device import Devices
 from fleetbell.adapters.memory.group import Groups
 from fleetbell.adapters.memory.log import Log
+from fleetbell.adapters.memory.notification import Notifications
 from fleetbell.adapters.memory.package import Packages
 from fleetbell.adapters.memory.rows import Rows
 from fleetbell.adapters.memory.signing_key import SigningKeys
@@ -20,7 +21,7 @@ from fleetbell.ports.store import Reading, Transaction
 T = TypeVar("T")
 
 
-class _Everything(Applications, SigningKeys, Devices, Groups, Packages, Tasks, Log, Tokens):
+class _Everything(Applications, SigningKeys, Devices, Groups, Packages, Tasks, Notifications, Log, Tokens):
     """All that can be read and done."""
 
 

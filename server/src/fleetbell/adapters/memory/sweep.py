@@ -129,7 +129,10 @@ class Sweeps(Deliveries):
         self._rows.deliveries.delete([one.delivery_id for one in old])
         self._rows.tries.delete([one.delivery_id for one in old])
         needed = {one.notification_id for one in self._rows.deliveries.values()}
-        self._rows.notifications.delete({one.notification_id for one in old} - needed)
+        expired = self._rows.latest.get("expired notification", 0)
+        self._rows.notifications.delete(
+            number for number in {one.notification_id for one in old} - needed if number <= expired
+        )
         goes_on = len(ids) == most and made_ms[-1] < before_ms
         return Swept(len(old), ids[-1] if goes_on else None, HandOver())
 

@@ -141,6 +141,10 @@ class ApplicationWriting(ApplicationReading):
         proofs = ("token", "api_token", "callback_ca", "client_certificate", "signing_key")
         for table in (*proofs, "device_group", "subscription", "endpoint", "application"):
             self._rows(f"DELETE FROM {table} WHERE application_id = ?", (application_id,))
+        self._rows(
+            "INSERT OR REPLACE INTO expired_notification SELECT ?, notification_id FROM platform",
+            (application_id,),
+        )
 
     def _delete_waiting(self, application_id: str) -> None:
         """Without its lanes and what waits in them."""

@@ -19,7 +19,7 @@ from fleetbell.domain.delivery import (
     Settlement,
     Verdict,
 )
-from fleetbell.domain.notification import Notification
+from fleetbell.domain.notification import NOTIFY_TYPES, Notification
 from fleetbell.ports.store import HandOver, Take
 
 _BEHIND, _HEAD = int(DeliveryStatus.BEHIND), int(DeliveryStatus.HEAD)
@@ -46,9 +46,14 @@ class DeliveryWriting(DeliveryReading):
         wanted = [
             (notification, endpoints_of)
             for notification in notifications
-            if (endpoints_of := endpoints.get((notification.application_id, notification.notify_type)))
+            if (endpoints_of := endpoints.get((notification.application_id, notification.notify_type), []))
+            or notification.notify_type in NOTIFY_TYPES
         ]
         if not wanted:
+            return hand_over
+        if not endpoints:
+            first, _, _ = self._reserve(len(wanted), 0, 0)
+            self._insert_notifications(list(enumerate((notification for notification, _ in wanted), first)))
             return hand_over
         found, fresh = self._lanes_at(
             {
@@ -85,7 +90,8 @@ class DeliveryWriting(DeliveryReading):
         self._insert_lanes(fresh)
         self._save_lanes(found)
         for notification, endpoints_of in wanted:
-            hand_over.made[notification.notify_type] += len(endpoints_of)
+            if endpoints_of:
+                hand_over.made[notification.notify_type] += len(endpoints_of)
         self._count_waiting(Counter(one for _, endpoints_of in wanted for one in endpoints_of))
         return hand_over
 

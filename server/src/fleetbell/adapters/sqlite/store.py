@@ -18,6 +18,7 @@ from fleetbell.adapters.sqlite.endpoint import EndpointReading, EndpointWriting
 from fleetbell.adapters.sqlite.group import GroupReading, GroupWriting
 from fleetbell.adapters.sqlite.log import LogReading, LogWriting
 from fleetbell.adapters.sqlite.migrate import migrate
+from fleetbell.adapters.sqlite.notification import NotificationReading, NotificationWriting
 from fleetbell.adapters.sqlite.package import PackageReading, PackageWriting
 from fleetbell.adapters.sqlite.signing_key import SigningKeyReading, SigningKeyWriting
 from fleetbell.adapters.sqlite.subscription import SubscriptionReading, SubscriptionWriting
@@ -44,6 +45,7 @@ class SqliteReading(
     PackageReading,
     TaskReading,
     SubscriptionReading,
+    NotificationReading,
     DeliveryReading,
     TokenReading,
     EndpointReading,
@@ -60,6 +62,7 @@ class SqliteTransaction(
     PackageWriting,
     TaskWriting,
     SubscriptionWriting,
+    NotificationWriting,
     DeliveryWriting,
     TokenWriting,
     EndpointWriting,

@@ -201,8 +201,10 @@ class SweepWriting(LaneRows):
         for table in ("delivery_attempt", "delivery"):
             self._rows(f"DELETE FROM {table} WHERE delivery_id IN (SELECT value FROM json_each(?1))", (gone,))
         self._rows(
-            "DELETE FROM notification WHERE notification_id IN (SELECT value FROM json_each(?1)) AND NOT "
-            "EXISTS (SELECT 1 FROM delivery AS d WHERE d.notification_id = notification.notification_id)",
+            "DELETE FROM notification WHERE notification_id IN (SELECT value FROM json_each(?1)) "
+            "AND notification_id <= (SELECT expired_notification_id FROM platform) "
+            "AND NOT EXISTS "
+            "(SELECT 1 FROM delivery AS d WHERE d.notification_id = notification.notification_id)",
             (as_json(sorted({notification_id for _, notification_id in old})),),
         )
         goes_on = len(ids) == most and ids[-1][1] < before_ms

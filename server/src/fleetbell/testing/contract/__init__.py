@@ -12,6 +12,7 @@ from fleetbell.testing.contract.device import DevicesContract
 from fleetbell.testing.contract.endpoint import EndpointsContract
 from fleetbell.testing.contract.group import GroupsContract
 from fleetbell.testing.contract.log import DeliveryLogContract
+from fleetbell.testing.contract.notification import PullContract
 from fleetbell.testing.contract.package import PackagesContract
 from fleetbell.testing.contract.subscription import SubscriptionsContract, UnsubscribeContract
 from fleetbell.testing.contract.task import TasksContract
@@ -31,5 +32,6 @@ class StoreContract(
     UnsubscribeContract,
     EndpointsContract,
     DeliveryLogContract,
+    PullContract,
 ):
     """All of it."""

@@ -292,6 +292,7 @@ class DeliveryLogContract:
             (second, Standing.WAITING),
         ]
         assert store.reading.attempts_of(1) == ()
+        await store.write(lambda tx: tx.expire_notifications(before_ms=START_MS + 1, most=99))
         assert store.reading.body(1) == "a"  # still needed
         await unsubscribe(store, STATE_CHANGE, OTHER_URL)
         await store.write(lambda tx: tx.prune(before_ms=START_MS + 1, after_id=0, most=99))
