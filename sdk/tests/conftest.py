@@ -8,6 +8,8 @@ import trustme
 from .certificates import Certificates
 from .scripted import Platform, running
 
+collect_ignore = ["served.py"]  # a program of its own: it configures Django for its whole process
+
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
