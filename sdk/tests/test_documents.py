@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import fleetbell_sdk
-from fleetbell_sdk import AsyncClient, AsyncReceiver, Client, Receiver, errors, legacy, signature
+from fleetbell_sdk import AsyncClient, AsyncReceiver, Client, Context, Receiver, errors, legacy, signature
 from fleetbell_sdk.frameworks import standalone
+from fleetbell_sdk.inbox import Failed, Gap, SqliteInbox, Stock
 from fleetbell_sdk.legacy import platform, push
 from fleetbell_sdk.legacy.dto import Dto
 from fleetbell_sdk.testing import Delivery, Outcome, Signed, Story, deliver, software_result
@@ -32,6 +33,7 @@ MODULES = [
     "fleetbell_sdk.wire",
     "fleetbell_sdk.signature",
     "fleetbell_sdk.key_set",
+    "fleetbell_sdk.inbox",
     "fleetbell_sdk.testing",
     "fleetbell_sdk.frameworks.standalone",
     "fleetbell_sdk.frameworks.flask",
@@ -47,7 +49,7 @@ VALUES: set[type] = {
     kind
     for kind in (getattr(fleetbell_sdk, name) for name in fleetbell_sdk.__all__)
     if inspect.isclass(kind) and dataclasses.is_dataclass(kind) and kind not in KEYS
-} | {Outcome, Delivery, Signed}
+} | {Outcome, Delivery, Signed, Gap, Failed, Stock}
 DTOS: set[type] = {
     kind
     for kind in (getattr(legacy, name) for name in legacy.__all__)
@@ -65,6 +67,8 @@ OLD_CLASSES: set[type] = {
 CLASSES: set[type] = {
     Client,
     Receiver,
+    Context,
+    SqliteInbox,
     fleetbell_sdk.KeySet,
     fleetbell_sdk.PublicKey,
     standalone.Server,
@@ -73,7 +77,20 @@ CLASSES: set[type] = {
 }
 # Words of the page in code type that are not the names of modules, parameters, methods or fields.
 WORDS = {
-    *("await", "true", "false", "now", "deviceModelDeleted", "httpx2", "v1", "v1a"),
+    *(
+        "await",
+        "async",
+        "with",
+        "true",
+        "false",
+        "False",
+        "RETRY_WAITS_S",
+        "now",
+        "deviceModelDeleted",
+        "httpx2",
+        "v1",
+        "v1a",
+    ),
     *(
         "ValueError",
         "TypeError",
@@ -97,7 +114,7 @@ def public(kind: type) -> set[str]:
 
 
 def fields_of(kind: type) -> list[str]:
-    fields = [field.name for field in dataclasses.fields(kind)]
+    fields = [field.name for field in dataclasses.fields(kind) if not field.name.startswith("_")]
     return fields + [name for name, value in vars(kind).items() if isinstance(value, property)]
 
 
@@ -109,10 +126,21 @@ def offered(module: str) -> dict[str, object]:
 def callables() -> dict[str, list[Callable[..., object]]]:
     """What the page may show with its parameters, by name."""
     found: dict[str, list[Callable[..., object]]] = {"receive": [Receiver.receive], "on": [Receiver.on]}
-    found |= {kind.__name__: [kind] for kind in (Client, AsyncClient, Receiver, fleetbell_sdk.KeySet)}
+    shown = (Client, AsyncClient, Receiver, fleetbell_sdk.KeySet, SqliteInbox)
+    found |= {kind.__name__: [kind] for kind in shown}
     offers = [offered(module) for module in MODULES]
     offers += [
-        dict(vars(kind)) for kind in (Client, fleetbell_sdk.KeySet, standalone.Server, Story, Delivery)
+        dict(vars(kind))
+        for kind in (
+            Client,
+            Receiver,
+            Context,
+            fleetbell_sdk.KeySet,
+            SqliteInbox,
+            standalone.Server,
+            Story,
+            Delivery,
+        )
     ]
     offers += [dict(vars(legacy.PushMessageReceiver))]
     for name, value in itertools.chain(*(offer.items() for offer in offers)):

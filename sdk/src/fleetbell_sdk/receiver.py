@@ -11,18 +11,23 @@ has not done by then is pushed again. The answers:
 500  the handler raised; the answer has a reference, the log has the traceback under it
 503  the published keys could not be had yet, so nothing can be checked
 ==== =======================================================================================
+
+With an inbox it answers 200 when the message is on disk, and 503 when it cannot be kept. The handlers run
+behind that, on threads of the receiver.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import logging
 import secrets as chance
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from fleetbell_sdk import wire
 from fleetbell_sdk.signature import (
@@ -43,18 +48,36 @@ from fleetbell_sdk.signature import (
 from fleetbell_sdk.wire import MessageUnreadable, OtherMessage, PushMessage
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from fleetbell_sdk.inbox.message import Arrival, Gap, Kept
+    from fleetbell_sdk.inbox.port import Inbox
+    from fleetbell_sdk.inbox.work import (
+        AsyncPlatform,
+        Handling,
+        Notification,
+        Platform,
+        Transaction,
+        Workers,
+    )
     from fleetbell_sdk.key_set import KeySet
 
-__all__ = ["BODY_LIMIT_BYTES", "AsyncReceiver", "Context", "Receiver", "Reply"]
+__all__ = ["BODY_LIMIT_BYTES", "RETRY_WAITS_S", "AsyncReceiver", "Context", "Receiver", "Reply"]
 
 BODY_LIMIT_BYTES: Final = 64 * 1024
 """The largest body a receiver reads; real messages have a few hundred bytes."""
+
+RETRY_WAITS_S: Final = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
+"""With an inbox, the waits between the calls of a handler that raises: eight calls in 1 3/4 hours."""
+
+_KEEP_S: Final = 10.0  # the platform waits 15 s for an answer
 
 _log: Final = logging.getLogger("fleetbell_sdk.receiver")
 _TEST_ID_PREFIX: Final = "test-"  # of the webhook-id, which the signature covers
 _TEXT: Final = {"Content-Type": "text/plain; charset=utf-8"}
 
 Handler = TypeVar("Handler", bound=Callable[..., object])
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +117,26 @@ class Context:
     """Whether someone asked for the message to be sent again."""
 
     is_verified: bool
-    """Whether the signature was checked."""
+    """Whether the signature was checked. What was pulled came over a connection that was."""
+
+    tries: int = 1
+    """With an inbox: 1 when the handler is called for the first time with this message."""
+
+    _transaction: Callable[[], Transaction] | None = field(default=None, repr=False, compare=False)
+
+    def transaction(self) -> Transaction:
+        """A block of database work that is committed together with the mark that this message is done.
+
+        ``with context.transaction() as database:`` gives a connection to the inbox's database; in an
+        asynchronous handler it is ``async with``. An exception undoes both. It comes last in a handler: after
+        it the message is done, whatever happens then.
+
+        Raises:
+            RuntimeError: the receiver has no inbox.
+        """
+        if self._transaction is None:
+            raise RuntimeError("only a receiver with an inbox has transactions: Receiver(secret, inbox=...)")
+        return self._transaction()
 
     @property
     def is_repeat(self) -> bool:
@@ -148,7 +190,16 @@ class _Door:
         tolerance_s: float = 300,
         body_limit_bytes: int = BODY_LIMIT_BYTES,
         now_s: Callable[[], float] = time.time,
+        inbox: Inbox | None = None,
+        platform: Platform | AsyncPlatform | None = None,
+        workers: int = 4,
+        retry_waits_s: Sequence[float] = RETRY_WAITS_S,
+        handle_replays: bool = False,
     ) -> None:
+        if inbox is None and platform is not None:
+            raise ValueError(
+                "only a receiver with an inbox fills gaps: give inbox too, such as SqliteInbox('inbox.db')"
+            )
         self._keys = () if secrets is None else _keys(secrets)
         self._key_set, self._public_keys = _public_keys(public_keys)
         self._checks = bool(self._keys or self._public_keys or self._key_set)
@@ -163,13 +214,40 @@ class _Door:
         self._others: tuple[Callable[..., object], bool] | None = None
         self._told: set[str] = set()
         self.body_limit_bytes = body_limit_bytes
+        self.inbox = inbox
+        self._platform = platform
+        self._worker_count = workers
+        self._retry_waits_s = tuple(retry_waits_s)
+        self._handle_replays = handle_replays
+        self._gap_handler: Callable[..., object] | None = None
+        self._failed_handler: Callable[..., object] | None = None
+        self._starting = threading.Lock()
+        self._workers: Workers | None = None
+        self._is_closed = False
 
     @classmethod
     def unsigned(
-        cls, *, body_limit_bytes: int = BODY_LIMIT_BYTES, now_s: Callable[[], float] = time.time
+        cls,
+        *,
+        body_limit_bytes: int = BODY_LIMIT_BYTES,
+        now_s: Callable[[], float] = time.time,
+        inbox: Inbox | None = None,
+        platform: Platform | AsyncPlatform | None = None,
+        workers: int = 4,
+        retry_waits_s: Sequence[float] = RETRY_WAITS_S,
+        handle_replays: bool = False,
     ) -> Self:
         """A receiver that checks no signature: anyone who reaches it can make it believe anything."""
-        return cls(None, body_limit_bytes=body_limit_bytes, now_s=now_s)
+        return cls(
+            None,
+            body_limit_bytes=body_limit_bytes,
+            now_s=now_s,
+            inbox=inbox,
+            platform=platform,
+            workers=workers,
+            retry_waits_s=retry_waits_s,
+            handle_replays=handle_replays,
+        )
 
     def on(self, *kinds: type[PushMessage] | str) -> Callable[[Handler], Handler]:
         """Register the decorated function for these kinds of message.
@@ -201,6 +279,33 @@ class _Door:
 
         return register
 
+    def on_gap(self, function: Handler) -> Handler:
+        """Register the decorated function for gaps; it takes a :class:`~fleetbell_sdk.inbox.Gap`.
+
+        It is called when the gap was filled or given up, before the message after it is handled.
+        """
+        self._check_second(function, self._gap_handler, "gaps")
+        self._gap_handler = function
+        return function
+
+    def on_failed(self, function: Handler) -> Handler:
+        """Register the decorated function for messages that are parked: ``(message, context, error)``.
+
+        It is called when a handler has raised for the last time, before the message is parked.
+        """
+        self._check_second(function, self._failed_handler, "failed messages")
+        self._failed_handler = function
+        return function
+
+    def _check_second(
+        self, function: Callable[..., object], present: Callable[..., object] | None, what: str
+    ) -> None:
+        if self.inbox is None:
+            raise ValueError(f"only a receiver with an inbox knows of {what}: Receiver(secret, inbox=...)")
+        self._check(function)
+        if present is not None:
+            raise ValueError(f"{what} have a handler already: {present!r}")
+
     def _check(self, function: Callable[..., object]) -> None:
         if not callable(function):
             raise TypeError(f"{function!r} cannot be called")
@@ -209,14 +314,15 @@ class _Door:
         """The answer to a body over the limit. A framework gives it without reading such a body."""
         return Reply.text(413, f"a push message has at most {self.body_limit_bytes} bytes")
 
-    def _admit(self, body: bytes, headers: Mapping[str, str]) -> _Delivery | Reply:
+    def _read(self, body: bytes, headers: Mapping[str, str]) -> PushMessage | Reply:
+        """The message, if it is one and proven."""
         if len(body) > self.body_limit_bytes:
             return self.too_large()
         try:
             if self._checks:
                 public_keys = self._public_keys if self._key_set is None else self._key_set.current()
                 verify(self._keys, headers, body, self._now_s(), self._tolerance_s, public_keys=public_keys)
-            message = wire.decode(body)
+            return wire.decode(body)
         except KeySetUnavailable as error:
             _log.warning("took no message: %s", error)
             return Reply.text(503, "the published keys could not be had; send it again later")
@@ -226,14 +332,22 @@ class _Door:
         except MessageUnreadable as error:
             _log.warning("refused a message: %s", error)
             return Reply.text(400, str(error))
-        entry = self._handlers.get(message.notify_type)
-        if entry is None and isinstance(message, OtherMessage):
-            entry = self._others
+
+    def _admit(self, body: bytes, headers: Mapping[str, str]) -> _Delivery | Reply:
+        message = self._read(body, headers)
+        if isinstance(message, Reply):
+            return message
+        entry = self._entry(message)
         if entry is None:
             return self._passed_over(message)
         context = Context.read(headers, is_verified=self._checks)
         handler, wants_context = entry
         return _Delivery(handler, (message, context) if wants_context else (message,), context)
+
+    def _entry(self, message: PushMessage) -> tuple[Callable[..., object], bool] | None:
+        """The handler of the message, and whether it takes the context too."""
+        entry = self._handlers.get(message.notify_type)
+        return self._others if entry is None and isinstance(message, OtherMessage) else entry
 
     def _passed_over(self, message: PushMessage) -> Reply:
         """Accept what nobody here wants: a refusal would only make the platform send it again."""
@@ -244,6 +358,42 @@ class _Door:
             self._told.add(name)
             _log.warning("no handler for %s: its messages are accepted and passed over", name)
         return _OK
+
+    def _arrival(self, body: bytes, headers: Mapping[str, str]) -> Arrival | Reply:
+        """What is to be kept: every message, for one without a handler has its place in the lane too."""
+        from fleetbell_sdk.inbox.message import Arrival, lane_of, storable  # noqa: PLC0415  (with an inbox only)
+
+        message = self._read(body, headers)
+        if isinstance(message, Reply):
+            return message
+        if self._entry(message) is None:
+            self._passed_over(message)
+        context = Context.read(headers, is_verified=self._checks)
+        webhook_id = storable(context.webhook_id or f"unnamed-{chance.token_hex(8)}")
+        return Arrival(webhook_id, lane_of(message), body, context, message)
+
+    def _begin(self, inbox: Inbox, handling: Callable[[], Handling]) -> None:
+        """Open the inbox and start the workers, if that was not done."""
+        from fleetbell_sdk.inbox.work import Workers  # noqa: PLC0415  (with an inbox only)
+
+        with self._starting:
+            if self._workers is None:
+                inbox.open(self._now_s)
+                self._workers = Workers(inbox, handling(), self._worker_count)
+                self._is_closed = False
+
+    def _end(self, grace_s: float) -> None:
+        with self._starting:
+            self._is_closed = True
+            workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.close(grace_s)
+        if self.inbox is not None:
+            self.inbox.close()
+
+    def _types(self) -> tuple[str, ...]:
+        """The types to ask a platform for: those that have a handler; () for all."""
+        return () if self._others is not None else tuple(self._handlers)
 
 
 def _keys(secrets: str | Secret | Iterable[str | Secret]) -> tuple[bytes, ...]:
@@ -295,6 +445,38 @@ def _wants_context(function: Callable[..., object]) -> bool:
 
 
 _OK: Final = Reply(200, b"ok")
+_NOT_KEPT: Final = Reply.text(503, "the message could not be kept; send it again later")
+
+
+def _not_kept(why: object) -> Reply:
+    _log.error("a message was not kept, and refused with 503: %s", why)
+    return _NOT_KEPT
+
+
+class _Told:
+    """Waits on one thread for what another one tells."""
+
+    __slots__ = ("_lock", "_outcome")
+
+    def __init__(self) -> None:
+        self._outcome: Kept | Exception | None = None
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def __call__(self, outcome: Kept | Exception) -> None:
+        self._outcome = outcome
+        self._lock.release()
+
+    def wait(self, timeout_s: float) -> Kept:
+        """Raises what went wrong."""
+        if not self._lock.acquire(timeout=timeout_s):
+            raise TimeoutError(
+                f"the inbox has not kept it within {timeout_s:g} s; a handler may hold its transaction"
+            )
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        assert self._outcome is not None  # noqa: S101  (told before the lock was released)
+        return self._outcome
 
 
 def _failed(delivery: _Delivery) -> Reply:
@@ -315,6 +497,13 @@ class Receiver(_Door):
         tolerance_s: how far a message's time may be off.
         body_limit_bytes: larger bodies are refused.
         now_s: the clock that the message's time is held against.
+        inbox: keeps messages on disk before they are answered, such as ``SqliteInbox("inbox.db")``. The other
+            arguments are for a receiver with one.
+        platform: a ``Client`` (for an ``AsyncReceiver`` also an ``AsyncClient``), which is asked for the
+            messages that are missing when there is a gap.
+        workers: how many handlers run at a time, each for another device.
+        retry_waits_s: the waits between the calls of a handler that raises.
+        handle_replays: whether a replay of a message that was handled is handled again.
 
     >>> receiver = Receiver.unsigned()
     >>> @receiver.on(wire.SoftwareStateChanged)
@@ -327,24 +516,107 @@ class Receiver(_Door):
     """
 
     def receive(self, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Take one push message; returns when the handler has."""
+        """Take one push message; returns when the handler has, with an inbox when the message is on disk."""
+        if self.inbox is not None:
+            return self._keep(self.inbox, body, headers)
         delivery = self._admit(body, headers)
         if isinstance(delivery, Reply):
             return delivery
         try:
-            result = delivery.handler(*delivery.arguments)
-            if inspect.isawaitable(result):
-                if inspect.iscoroutine(result):
-                    result.close()
-                raise TypeError(f"{delivery.handler!r} is asynchronous; AsyncReceiver takes such handlers")
+            _called(delivery.handler, *delivery.arguments)
         except Exception:
             return _failed(delivery)
         return _OK
+
+    def start(self) -> None:
+        """With an inbox: open it and begin to handle what waits there. The first message does it too.
+
+        Raises:
+            InboxUnusable: another process has the inbox, or it cannot be opened.
+        """
+        if self.inbox is not None:
+            self._begin(self.inbox, self._handling)
+
+    def close(self, *, grace_s: float = 10.0) -> None:
+        """With an inbox: begin nothing more, let what is under way finish within ``grace_s``, and close it.
+
+        What waits is handled after the next start. Close the server first: messages are refused from now on.
+        """
+        self._end(grace_s)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _keep(self, inbox: Inbox, body: bytes, headers: Mapping[str, str]) -> Reply:
+        arrival = self._arrival(body, headers)
+        if isinstance(arrival, Reply):
+            return arrival
+        if self._is_closed:
+            return _not_kept("the receiver is closed")
+        try:
+            if self._workers is None:
+                self.start()
+            told = _Told()
+            inbox.keep((arrival,), told, again=self._handle_replays)
+            told.wait(_KEEP_S)
+        except Exception as error:
+            return _not_kept(repr(error))
+        return _OK
+
+    def _handling(self) -> Handling:
+        from fleetbell_sdk.inbox.work import Handling  # noqa: PLC0415  (with an inbox only)
+
+        return Handling(
+            handle=self._handle,
+            on_gap=self._gap,
+            on_failed=self._failed,
+            missing=None if self._platform is None else self._missing,
+            retry_waits_s=self._retry_waits_s,
+            now_s=self._now_s,
+        )
+
+    def _handle(self, message: PushMessage, context: Context) -> bool:
+        entry = self._entry(message)
+        if entry is None:
+            return False
+        handler, wants_context = entry
+        _called(handler, *((message, context) if wants_context else (message,)))
+        return True
+
+    def _gap(self, gap: Gap) -> None:
+        if self._gap_handler is not None:
+            _called(self._gap_handler, gap)
+
+    def _failed(self, message: PushMessage, context: Context, error: Exception) -> None:
+        if self._failed_handler is not None:
+            _called(self._failed_handler, message, context, error)
+
+    def _missing(self, after: str | None, before: str, device_id: str) -> Iterable[Notification]:
+        assert self._platform is not None  # noqa: S101  (else it is not called)
+        found = self._platform.notifications(
+            after, before=before, device_id=device_id, notify_types=self._types()
+        )
+        if isinstance(found, AsyncIterable):
+            raise TypeError(f"{self._platform!r} is asynchronous; give a Receiver a Client")
+        return found
 
     def _check(self, function: Callable[..., object]) -> None:
         super()._check(function)
         if _is_async(function):
             raise TypeError(f"{function!r} is asynchronous; AsyncReceiver takes such handlers")
+
+
+def _called(function: Callable[..., object], *arguments: object) -> None:
+    """Call a function that must not be asynchronous."""
+    result = function(*arguments)
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError(f"{function!r} is asynchronous; AsyncReceiver takes such handlers")
 
 
 class AsyncReceiver(_Door):
@@ -353,10 +625,14 @@ class AsyncReceiver(_Door):
     Asynchronous handlers run in the loop, ordinary functions on a thread so that they do not hold it up.
     """
 
+    _loop: asyncio.AbstractEventLoop | None = None
+
     async def receive(self, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Take one push message; returns when the handler has."""
+        """Take one push message; returns when the handler has, with an inbox when the message is on disk."""
         import asyncio  # noqa: PLC0415  (who runs an event loop has it; a blocking receiver starts faster)
 
+        if self.inbox is not None:
+            return await self._keep(self.inbox, body, headers)
         if self._key_set is not None and self._key_set.is_due:
             delivery = await asyncio.to_thread(self._admit, body, headers)
         else:
@@ -373,6 +649,123 @@ class AsyncReceiver(_Door):
         except Exception:
             return _failed(delivery)
         return _OK
+
+    async def start(self) -> None:
+        """See :meth:`Receiver.start`. Asynchronous handlers run in the loop in which this is awaited."""
+        import asyncio  # noqa: PLC0415
+
+        if self.inbox is not None:
+            self._loop = asyncio.get_running_loop()
+            await asyncio.to_thread(self._begin, self.inbox, self._handling)
+
+    async def close(self, *, grace_s: float = 10.0) -> None:
+        """See :meth:`Receiver.close`."""
+        import asyncio  # noqa: PLC0415
+
+        await asyncio.to_thread(self._end, grace_s)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def _keep(self, inbox: Inbox, body: bytes, headers: Mapping[str, str]) -> Reply:
+        import asyncio  # noqa: PLC0415
+
+        if self._key_set is not None and self._key_set.is_due:
+            arrival = await asyncio.to_thread(self._arrival, body, headers)
+        else:
+            arrival = self._arrival(body, headers)
+        if isinstance(arrival, Reply):
+            return arrival
+        if self._is_closed:
+            return _not_kept("the receiver is closed")
+        loop = asyncio.get_running_loop()
+        kept: asyncio.Future[Kept] = loop.create_future()
+        try:
+            if self._workers is None:
+                await self.start()
+            inbox.keep((arrival,), functools.partial(_tell, loop, kept), again=self._handle_replays)
+            async with asyncio.timeout(_KEEP_S):
+                await kept
+        except Exception as error:
+            return _not_kept(repr(error))
+        return _OK
+
+    def _handling(self) -> Handling:
+        from fleetbell_sdk.inbox.work import Handling  # noqa: PLC0415  (with an inbox only)
+
+        return Handling(
+            handle=self._handle,
+            on_gap=self._gap,
+            on_failed=self._failed,
+            missing=None if self._platform is None else self._missing,
+            retry_waits_s=self._retry_waits_s,
+            now_s=self._now_s,
+        )
+
+    def _handle(self, message: PushMessage, context: Context) -> bool:
+        entry = self._entry(message)
+        if entry is None:
+            return False
+        handler, wants_context = entry
+        self._run(handler, *((message, context) if wants_context else (message,)))
+        return True
+
+    def _gap(self, gap: Gap) -> None:
+        if self._gap_handler is not None:
+            self._run(self._gap_handler, gap)
+
+    def _failed(self, message: PushMessage, context: Context, error: Exception) -> None:
+        if self._failed_handler is not None:
+            self._run(self._failed_handler, message, context, error)
+
+    def _missing(self, after: str | None, before: str, device_id: str) -> Iterable[Notification]:
+        assert self._platform is not None  # noqa: S101  (else it is not called)
+        found = self._platform.notifications(
+            after, before=before, device_id=device_id, notify_types=self._types()
+        )
+        return self._in_loop(_listed(found)) if isinstance(found, AsyncIterable) else found
+
+    def _run(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function from a worker: an asynchronous one in the loop, another one here."""
+        if _is_async(function):
+            self._in_loop(_awaited(function, *arguments))
+            return
+        result = function(*arguments)
+        if inspect.isawaitable(result):
+            self._in_loop(_awaited(lambda: result))
+
+    def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        import asyncio  # noqa: PLC0415
+
+        assert self._loop is not None  # noqa: S101  (workers are started in a loop)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+async def _awaited(function: Callable[..., Any], *arguments: object) -> None:
+    await function(*arguments)
+
+
+async def _listed(notifications: AsyncIterable[Notification]) -> list[Notification]:
+    return [notification async for notification in notifications]
+
+
+def _tell(loop: asyncio.AbstractEventLoop, kept: asyncio.Future[Kept], outcome: Kept | Exception) -> None:
+    """From the inbox's thread: let the loop know."""
+    with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+        loop.call_soon_threadsafe(_settle, kept, outcome)
+
+
+def _settle(kept: asyncio.Future[Kept], outcome: Kept | Exception) -> None:
+    if kept.done():  # whoever waited has gone
+        return
+    if isinstance(outcome, Exception):
+        kept.set_exception(outcome)
+    else:
+        kept.set_result(outcome)
 
 
 def _is_async(function: Callable[..., object]) -> bool:
