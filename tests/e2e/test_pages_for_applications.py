@@ -20,6 +20,8 @@ from tests.programs import require
 
 FIRST_PUSH = ROOT / "docs" / "tutorial" / "first-push.md"
 RECEIVE = ROOT / "docs" / "how-to" / "receive.md"
+ROTATE = ROOT / "docs" / "how-to" / "rotate-secrets.md"
+MUTUAL = ROOT / "docs" / "how-to" / "mutual-tls.md"
 FAILURES = ROOT / "docs" / "how-to" / "try-every-failure.md"
 OLD = ROOT / "docs" / "how-to" / "old-applications.md"
 
@@ -99,6 +101,49 @@ def _the_check_without_our_sdk_works() -> None:
     assert "fleetbell" not in program
     assert names["take"](body, push_headers(body, secret=secret)) == 200
     assert names["take"](body + b" ", push_headers(body, secret=secret)) == 401
+
+
+def test_the_page_on_replacing_secrets_loses_nothing_and_ends_what_has_leaked(short_path: Path) -> None:
+    said = run(
+        script(ROTATE, "rotate-trial"),
+        short_path,
+        {
+            "https://127.0.0.1:8743": PLATFORM_HERE,
+            "http://127.0.0.1:8000": "$(grep -o 'http://127.0.0.1:[0-9]*' receiver.log)",
+            "receiver.py 8000": "receiver.py 0",
+        },
+    )
+
+    answers = re.findall(r"^ +status +(\d+)$|^(refused, as it should be)$", said, re.MULTILINE)
+    assert [status or words for status, words in answers] == [
+        *("200", "200", "200"),
+        *("401", "refused, as it should be", "200"),
+    ]
+    assert re.findall(r"^the (\w+) one logs in", said, re.MULTILINE) == ["former", "new"]
+    keys = re.findall(r"^(key-\S+) +whpk_\S+ +(\w+)", said, re.MULTILINE)
+    assert [stage for _, stage in keys] == ["signs", "announced", "signs"]
+    assert keys[1][0] == keys[2][0]  # the announced one took the place of the leaked one
+
+
+def test_the_page_on_mutual_tls_lets_in_the_platform_with_its_certificate_and_nobody_else(
+    short_path: Path,
+) -> None:
+    require("openssl", package="openssl")
+
+    said = run(
+        script(MUTUAL, "mutual-trial"),
+        short_path,
+        {
+            "https://127.0.0.1:8443": "$(grep -o 'https://127.0.0.1:[0-9]*' receiver.log | tail -n 1)",
+            "--port 8443": "--port 0",
+        },
+    )
+
+    before, _, after = said.partition("not let in, as it should be")
+    assert "set a client certificate that the receiver accepts" in before
+    assert re.findall(r"^ +status +(\d+)$", before, re.MULTILINE) == []
+    assert re.findall(r"^ +status +(\d+)$", after, re.MULTILINE) == ["200", "200"]
+    assert after.count("state test-device downloading") == 1  # the log is shown before the second
 
 
 def test_the_page_on_old_applications_runs_one_against_a_platform(short_path: Path) -> None:
