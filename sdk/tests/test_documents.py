@@ -42,6 +42,11 @@ MODULES = [
     "fleetbell_sdk.frameworks.wsgi",
     "fleetbell_sdk.frameworks.asgi",
     "fleetbell_sdk.legacy",
+    "fleetbell_sdk.legacy.client",
+    "fleetbell_sdk.legacy.client.dto",
+    "fleetbell_sdk.legacy.client.invokeapi",
+    "fleetbell_sdk.legacy.constant",
+    "fleetbell_sdk.legacy.utils",
 ]
 OUR_OWN = {"REFUSALS", "refusal"}  # the table itself is on the page
 KEYS = {fleetbell_sdk.Secret, fleetbell_sdk.PublicKey}
@@ -63,6 +68,9 @@ OLD_CLASSES: set[type] = {
     legacy.DataCollection,
     legacy.DeviceGroupManagement,
     legacy.Constant,
+    legacy.NorthApiClient,
+    legacy.DictUtil,
+    legacy.Log,
 }
 CLASSES: set[type] = {
     Client,
@@ -101,6 +109,7 @@ WORDS = {
         "setX",
         "FLEETBELL_APPLICATION_INI",
     ),
+    *("LogUtil", "app"),  # modules of the original
     *("host", "port", "reason", "is_lasting"),  # attributes that are set when an object is made
 }
 
@@ -120,7 +129,7 @@ def fields_of(kind: type) -> list[str]:
 
 def offered(module: str) -> dict[str, object]:
     home = importlib.import_module(module)
-    return {name: getattr(home, name) for name in home.__all__}
+    return {name: getattr(home, name) for name in getattr(home, "__all__", ())}
 
 
 def callables() -> dict[str, list[Callable[..., object]]]:
@@ -217,9 +226,9 @@ def test_a_value_has_the_fields_on_the_page(kind: type) -> None:
 
 @pytest.mark.parametrize("kind", by_name(DTOS))
 def test_a_dto_has_the_fields_on_the_page(kind: type) -> None:
-    assert list(rows(kind.__name__)) == [
-        (kind.__name__, ", ".join(f"`{name}`" for name in vars(kind)["FIELDS"]))
-    ]
+    fields = ", ".join(f"`{name}`" for name in vars(kind)["FIELDS"])
+
+    assert (kind.__name__, fields) in list(rows(kind.__name__))
 
 
 @pytest.mark.parametrize("kind", by_name(OLD_CLASSES))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def ini(path: Path, port: int, **more: str) -> Path:
         "secret": "s%3cret",
     }
     lines = [f"{name} = {value}" for name, value in (settings | more).items()]
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text("\n".join(["[CLIENT_INFO]", *lines]))
     return path
 
@@ -37,8 +38,7 @@ def old_application(
     ini(tmp_path / "resources" / "application.ini", platform.port, caFile=str(certificates.ca_file))
     monkeypatch.chdir(tmp_path)
     yield
-    legacy.configure({})
-    legacy_platform.passed({})
+    legacy_platform._grants.clear()
     for client in legacy_platform._clients.values():
         client.close()
     legacy_platform._clients.clear()
@@ -129,6 +129,22 @@ def calls() -> list[tuple[str, Callable[[], str], str, str, object]]:
             lambda: subscriptions.querySingleSubscription("sub-1", None, "t-1"),
             "GET",
             f"{subs}/sub-1",
+            None,
+        ),
+        (
+            "refreshDeviceKey",
+            lambda: management.refreshDeviceKey(
+                filled(legacy.RefreshDeviceKeyInDTO(), deviceId="dev-a", verifyCode="v-1"), "app-2", "t-1"
+            ),
+            "PUT",
+            "/iocm/app/reg/v1.1.0/deviceCredentials/dev-a?appId=app-2",
+            {"deviceId": "dev-a", "verifyCode": "v-1"},
+        ),
+        (
+            "queryDeviceStatus",
+            lambda: management.queryDeviceStatus("dev-a", None, "t-1"),
+            "GET",
+            "/iocm/app/reg/v1.1.0/deviceCredentials/dev-a",
             None,
         ),
         (
@@ -340,20 +356,6 @@ def test_each_call_sends_what_the_documents_say(
     assert HEADERS.items() <= call.headers.items()
 
 
-def test_the_classes_have_the_methods_of_the_original() -> None:
-    counts = {
-        kind: len([name for name in vars(kind) if not name.startswith("_")])
-        for kind in (
-            legacy.SubscriptionManagement,
-            legacy.DeviceUpgrade,
-            legacy.DeviceManagement,
-            legacy.DeviceGroupManagement,
-        )
-    }
-
-    assert list(counts.values()) == [6, 8, 3, 8]
-
-
 def test_an_error_is_a_text_too_and_raises_nothing(platform: Platform) -> None:
     refusal = {"error_code": "1010005", "error_desc": "Invalid access token or appId."}
 
@@ -408,31 +410,6 @@ def test_calls_share_their_connection(platform: Platform) -> None:
     assert len({call.connection for call in platform.calls}) == 1
 
 
-def test_every_field_of_a_dto_starts_as_none_and_has_its_pair() -> None:
-    kinds = [kind for kind in vars(legacy).values() if isinstance(kind, type) and hasattr(kind, "FIELDS")]
-
-    assert len(kinds) == 43
-    for kind in kinds:
-        dto = kind()
-        for name in kind.FIELDS:
-            capital = name[0].upper() + name[1:]
-            assert getattr(dto, f"get{capital}")() is None
-            getattr(dto, f"set{capital}")("x")
-            assert getattr(dto, name) == "x"
-        assert getattr(kind(), kind.FIELDS[0]) is None
-
-
-def test_the_misspelt_accessors_are_there_too() -> None:
-    authOutDTO, cutInDTO = legacy.AuthOutDTO(), legacy.CreateUpgradeTaskInDTO()
-
-    authOutDTO.setEexpiresIn(3600)
-    cutInDTO.setFileId("pkg-55")
-
-    assert authOutDTO.getExpiresIn() == 3600
-    assert cutInDTO.getFileIde() == "pkg-55"
-    assert legacy.NotifyFwUpgradeResultDTO().getStatus() is None
-
-
 def test_a_dto_does_not_show_its_values() -> None:
     dto = filled(legacy.AuthRefreshInDTO(), secret="swordfish")
 
@@ -440,7 +417,7 @@ def test_a_dto_does_not_show_its_values() -> None:
 
 
 def test_the_settings_come_from_the_file(platform: Platform) -> None:
-    assert legacy.Constant().readConfFile() == ["127.0.0.1", str(platform.port), "app-0001", "s%3cret"]
+    assert legacy.Constant().readConfFile() == ("127.0.0.1", str(platform.port), "app-0001", "s%3cret")
 
 
 def test_the_settings_may_come_from_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -449,38 +426,171 @@ def test_the_settings_may_come_from_another_file(tmp_path: Path, monkeypatch: py
     assert legacy.Constant().clientInfo()["platformPort"] == "1"
 
 
-def test_without_a_file_what_was_passed_to_the_login_counts(
-    platform: Platform, certificates: Certificates, tmp_path: Path
-) -> None:
+def test_the_settings_may_lie_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ini(tmp_path / "elsewhere" / "resources" / "application.ini", 1)
+
+    monkeypatch.setattr(legacy.Constant, "workPath", str(tmp_path / "elsewhere"))
+
+    assert legacy.Constant().clientInfo()["platformPort"] == "1"
+    assert legacy.Constant().readCertificate() == (
+        str(tmp_path / "elsewhere" / "cert" / "client.crt"),
+        str(tmp_path / "elsewhere" / "cert" / "client.key"),
+    )
+
+
+def test_the_files_of_the_client_certificate_may_be_named(platform: Platform, tmp_path: Path) -> None:
+    ini(tmp_path / "resources" / "application.ini", platform.port, certFile="a.pem", keyFile="a.key")
+
+    assert legacy.Constant().readCertificate() == ("a.pem", "a.key")
+
+
+def granting(token: str) -> Answer:
+    return Answer(200, {"accessToken": token, "refreshToken": f"refresh-of-{token}", "expiresIn": 3600})
+
+
+def test_without_a_file_a_token_is_used_where_it_was_given(platform: Platform, tmp_path: Path) -> None:
     info = legacy.Constant().clientInfo()
     (tmp_path / "resources" / "application.ini").unlink()
     with pytest.raises(FileNotFoundError, match="CLIENT_INFO"):
         legacy.Constant().clientInfo()
 
-    sent(platform, lambda: legacy.Authentication().getAuthToken(info))
+    sent(platform, lambda: legacy.Authentication().getAuthToken(info), granting("t-1"))
     _, call = sent(platform, lambda: legacy.DeviceUpgrade().queryUpgradeTask("op-1", "t-1"))
+    with pytest.raises(FileNotFoundError):
+        legacy.DeviceUpgrade().queryUpgradeTask("op-1", "a token from elsewhere")
 
     assert call.headers["app_key"] == "app-0001"
 
 
-def test_a_certificate_that_does_not_fit_ends_the_call_where_it_is_checked(platform: Platform) -> None:
-    info = {key: value for key, value in legacy.Constant().clientInfo().items() if key != "caFile"}
+def test_a_token_that_was_refreshed_stays_with_its_platform(platform: Platform, tmp_path: Path) -> None:
+    info = {**legacy.Constant().clientInfo(), "appId": "app-0002"}
+    (tmp_path / "resources" / "application.ini").unlink()
+    dto = filled(legacy.AuthRefreshInDTO(), appId="app-0002", secret="s", refreshToken="refresh-of-t-1")
 
-    with pytest.raises(ConnectionFailed, match="CERTIFICATE"):
-        legacy.Authentication().getAuthToken({**info, "verify": "true"})
+    sent(platform, lambda: legacy.Authentication().getAuthToken(info), granting("t-1"))
+    sent(platform, lambda: legacy.Authentication().refreshAuthToken(dto), granting("t-2"))
+    _, call = sent(platform, lambda: legacy.DeviceUpgrade().queryUpgradeTask("op-1", "t-2"))
+
+    assert call.headers["app_key"] == "app-0002"
+
+
+def test_threads_with_two_applications_do_not_meet(platform: Platform, certificates: Certificates) -> None:
+    info = legacy.Constant().clientInfo()
+    seen: list[tuple[str, str]] = []
+
+    def answer(call: Call) -> Answer:
+        if call.path.endswith("/login"):
+            return granting("token-of-" + call.body.decode().partition("appId=")[2].partition("&")[0])
+        return Answer(200, [call.headers["app_key"], call.headers["authorization"]])
+
+    platform.answer = answer
+    together = threading.Barrier(8)
+
+    def work(app_id: str) -> None:
+        together.wait(10)
+        for _ in range(10):
+            text = legacy.Authentication().getAuthToken({**info, "appId": app_id})
+            token = json.loads(text)["accessToken"]
+            app_key, bearer = json.loads(legacy.DeviceUpgrade().queryUpgradeTask("op-1", token))
+            seen.append((app_key, bearer))
+
+    threads = [threading.Thread(target=work, args=(f"app-{number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert sorted(seen) == sorted(
+        (f"app-{n}", f"Bearer token-of-app-{n}") for n in range(8) for _ in range(10)
+    )
+
+
+def test_only_so_many_tokens_are_remembered() -> None:
+    info = legacy.Constant().clientInfo()
+
+    for number in range(3000):
+        legacy_platform.granted(
+            json.dumps({"accessToken": f"t-{number}"}), {**info, "appId": f"app-{number}"}
+        )
+
+    assert len(legacy_platform._grants) == legacy_platform._GRANTS_MOST
+    assert legacy_platform.granter("t-2999")["appId"] == "app-2999"
+    assert legacy_platform.granter("t-0")["appId"] == "app-0001"  # that of the file
+
+
+@pytest.mark.parametrize("text", ["", "<html>", "[]", '{"error_code":"100208"}', '{"accessToken":7}'])
+def test_an_answer_without_tokens_is_only_returned(text: str) -> None:
+    assert legacy_platform.granted(text, {}) == text
+    assert legacy_platform._grants == {}
+
+
+def test_settings_may_be_an_object(platform: Platform) -> None:
+    info = filled(legacy.ClientInfo(), **legacy.Constant().clientInfo())
+
+    _, call = sent(platform, lambda: legacy.Authentication().getAuthToken(info))
+
+    assert call.body.startswith(b"appId=app-0001&")
+
+
+def test_a_platform_that_is_not_reached_is_an_error_of_the_old_name(platform: Platform) -> None:
+    info = {**legacy.Constant().clientInfo(), "platformPort": "1"}
+
+    with pytest.raises(legacy.RequestException) as caught:
+        legacy.Authentication().getAuthToken(info)
+
+    assert isinstance(caught.value, OSError)
+    assert isinstance(caught.value, ConnectionFailed)
+    assert "nothing listens" in str(caught.value)
+
+
+def without_ca() -> dict[str, str]:
+    return {key: value for key, value in legacy.Constant().clientInfo().items() if key != "caFile"}
+
+
+@pytest.mark.parametrize("verify", ["", "true"])
+def test_a_certificate_that_nobody_vouches_for_ends_the_call(platform: Platform, verify: str) -> None:
+    with pytest.raises(ConnectionFailed, match="CERTIFICATE.*caFile in an application.ini"):
+        legacy.Authentication().getAuthToken({**without_ca(), "verify": verify})
     assert platform.calls == []
 
 
-def test_nothing_is_checked_unless_asked_as_in_the_original_and_that_is_said_once(
+def test_nothing_is_checked_where_that_is_asked_for_which_is_said_once(
     platform: Platform, caplog: pytest.LogCaptureFixture
 ) -> None:
     legacy_platform._warned.clear()
-    info = {key: value for key, value in legacy.Constant().clientInfo().items() if key != "caFile"}
+    info = {**without_ca(), "verify": "False"}
 
     with caplog.at_level(logging.WARNING):
-        for verify in ("", "false"):
-            sent(platform, lambda: legacy.Authentication().getAuthToken({**info, "verify": verify}))  # noqa: B023
+        for more in ({}, {"certFile": ""}):
+            sent(platform, lambda: legacy.Authentication().getAuthToken({**info, **more}))  # noqa: B023
 
     assert [record.message for record in caplog.records if "not checked" in record.message] == [
-        f"the certificate of 127.0.0.1:{platform.port} is not checked; set caFile in clientInfo to check it"
+        f"the certificate of 127.0.0.1:{platform.port} is not checked (verify = false);"
+        " name a caFile to check it"
     ]
+
+
+def test_a_call_of_ones_own_is_sent_as_it_is_put_together(platform: Platform) -> None:
+    url = legacy.RestConstant.QUERY_UPGRADE_TASK_LIST + "&deviceId=dev-a&pageNo=0"
+    dto = filled(legacy.SubDeviceManagementDataInDTO(), notifyType="swUpgradeResultNotify")
+
+    _, listed = sent(
+        platform,
+        lambda: legacy.NorthApiClient.invokeAPI(legacy.RestConstant.HTTPGET, url, None, "t-1"),
+    )
+    _, subscribed = sent(
+        platform,
+        lambda: legacy.NorthApiClient.invokeAPI(
+            legacy.RestConstant.HTTPPOST,
+            legacy.RestConstant.SUB_DEVICE_MANAGEMENT_DATA,
+            json.dumps(legacy.DictUtil.dto2dict(dto)),
+            "t-1",
+        ),
+    )
+
+    assert (listed.method, listed.path) == (
+        "GET",
+        "/iodm/northbound/v1.5.0/operations?&deviceId=dev-a&pageNo=0",
+    )
+    assert subscribed.body == b'{"callbackurl": null, "notifyType": "swUpgradeResultNotify"}'
+    assert HEADERS.items() <= subscribed.headers.items()

@@ -1,8 +1,11 @@
 """PushMessageReceiver: inherited, run alone and inside Flask."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import flask
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from fleetbell_sdk.frameworks.standalone import Server
 from fleetbell_sdk.legacy import PushMessageReceiver, request
 from fleetbell_sdk.legacy.push import HANDLERS
-from fleetbell_sdk.signature import new_secret
+from fleetbell_sdk.signature import KeySetUnavailable, PublicKey, new_private_key, new_secret
 from fleetbell_sdk.testing import post, push_headers, software_result
 from fleetbell_sdk.wire import NotifyType, encode
 
@@ -161,6 +164,9 @@ class Looking(PushMessageReceiver):
             "method": request.method,
             "is_json": request.is_json,
             "from": request.remote_addr,
+            "length": request.content_length,
+            "mimetype": request.mimetype,
+            "full_path": request.full_path,
         }
 
 
@@ -240,6 +246,87 @@ def test_signatures_are_checked_when_secrets_are_given(seen: Seen, certificates:
 
     assert statuses == [401, 200, 401, 200]
     assert len(seen) == 2
+
+
+def test_public_keys_prove_a_message_too(seen: Seen) -> None:
+    private = new_private_key(bytes(range(32)))
+    body = encode(software_result())
+    by_key = push_headers(body, secret=private)
+    by_secret = push_headers(body, secret=SECRET)
+    given: list[tuple[Any, Any]] = [
+        (None, private.public.text),
+        (None, [private.public]),
+        (SECRET.text, private.public),
+        (SECRET, None),
+    ]
+
+    statuses = []
+    for secrets, public_keys in given:
+        with recording(seen).serve(
+            "127.0.0.1", 0, secrets=secrets, public_keys=public_keys, plain_http=True
+        ) as server:
+            url = f"http://127.0.0.1:{server.port}{PATH}"
+            statuses.append([post(url, body, headers=headers).status for headers in (by_key, by_secret, {})])
+
+    assert statuses == [[200, 401, 401], [200, 401, 401], [200, 200, 401], [401, 200, 401]]
+
+
+class Away:
+    """A key set that could not be had."""
+
+    def current(self) -> tuple[PublicKey, ...]:
+        raise KeySetUnavailable("nobody is there")
+
+
+def test_while_published_keys_cannot_be_had_a_message_is_asked_for_again(seen: Seen) -> None:
+    key_set: Any = Away()
+    with recording(seen).serve("127.0.0.1", 0, public_keys=key_set, plain_http=True) as server:
+        assert pushing(server)(encode(software_result()), PATH)[0] == 503
+    assert seen == []
+
+
+def test_no_secret_at_all_is_a_mistake_and_not_a_door_for_everybody() -> None:
+    with pytest.raises(ValueError, match="leave both out to believe every message"):
+        PushMessageReceiver().serve("127.0.0.1", 0, secrets=[], plain_http=True)
+
+
+OLD_STYLE = """
+import json
+from fleetbell_sdk.legacy.client.invokeapi.PushMessageReceiver import PushMessageReceiver, app, request
+
+class Between(PushMessageReceiver):
+    pass
+
+class Mine(Between):
+    def handleDeviceModelDeleted(self):
+        print("deleted", request.json["deviceId"], request.blueprint)
+{more}
+def push(**fields):
+    answer = app.test_client().post("/v1.0.0/messageReceiver", json=fields)
+    print(answer.status_code, answer.text.partition(",")[0])
+
+push(notifyType="deviceModelDeleted", deviceId="dev-a")
+push(notifyType="deviceDeleted", deviceId="dev-a")
+"""
+
+
+def old_style(more: str = "") -> tuple[list[str], str]:
+    program = OLD_STYLE.replace("{more}", more)
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    return done.stdout.splitlines(), done.stderr
+
+
+def test_the_application_of_the_original_finds_the_class_that_inherits() -> None:
+    assert old_style()[0] == ["deleted dev-a push_message_receiver", "200 ok", "200 ok"]
+
+
+def test_of_several_classes_that_inherit_none_is_guessed() -> None:
+    another = "\nclass Another(PushMessageReceiver):\n    pass\n"
+
+    said, logged = old_style(another)
+
+    assert said[0].startswith("500")
+    assert "Another, Mine inherit from PushMessageReceiver; say which one takes messages" in logged
 
 
 def test_plain_http_must_be_asked_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from fleetbell_sdk import legacy
 from fleetbell_sdk.async_client import AsyncClient
 from fleetbell_sdk.connection import FileType
 from fleetbell_sdk.wire import UPGRADE_TYPES
@@ -28,12 +30,15 @@ SERVERS = {
         *("-m", "flask", "--app", "flask_receiver", "run", "--host", "127.0.0.1", "--port", "0"),
         *("--cert", "{pem}", "--key", "{pem}"),
     ),
+    "legacy_receiver.py": ("{examples}/legacy_receiver.py", "127.0.0.1", "0", "{pem}", "{pem}"),
     "fastapi_receiver.py": (
         *("-m", "uvicorn", "fastapi_receiver:app", "--host", "127.0.0.1", "--port", "0"),
         *("--ssl-certfile", "{pem}", "--ssl-keyfile", "{pem}"),
     ),
 }
 LEGACY = "legacy_application.py"
+LEGACY_CALLS = "legacy_calls.py"
+TELLING_STATES = {"modern_receiver.py", "legacy_receiver.py"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +94,16 @@ class Scene:
     devices: Mapping[str, Device]  # by device id
     folder: Path
 
-    async def package(self, version: str, file_type: FileType) -> str:
+    async def package(self, version: str, file_type: FileType, manufacturer_name: str = "") -> str:
         path = self.folder / "package.bin"
         path.write_bytes(b"better" * 100)
         uploaded = await self.client.upload_package(
-            path, file_type=file_type, version=version, device_type="WaterMeter", model="WM10"
+            path,
+            file_type=file_type,
+            version=version,
+            device_type="WaterMeter",
+            model="WM10",
+            manufacturer_name=manufacturer_name,
         )
         return uploaded.file_id
 
@@ -120,7 +130,7 @@ async def scene(folder: Path, *, devices: int) -> AsyncIterator[Scene]:
 
 
 def test_every_example_is_run_here() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {LEGACY, *SERVERS}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {LEGACY, LEGACY_CALLS, *SERVERS}
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -136,7 +146,7 @@ async def test_a_receiver_hears_of_a_device_that_was_upgraded(short_path: Path, 
             package = await the.package("V1.1.0", "softwarePackage")
             await the.client.create_software_task(package, [device_id])
             await (await meter.offer()).install()
-            states = ["downloading", "downloaded", "updating", "idle"] if name == "modern_receiver.py" else []
+            states = ["downloading", "downloaded", "updating", "idle"] if name in TELLING_STATES else []
             news = await program.news(len(states) + 1)
 
     assert news == [
@@ -145,19 +155,25 @@ async def test_a_receiver_hears_of_a_device_that_was_upgraded(short_path: Path, 
     ]
 
 
+def settings(the: Scene) -> None:
+    """Where an old application looks for them, with a client certificate, which the original showed."""
+    old = issued(the.folder, name="old-client")
+    (the.folder / "resources").mkdir()
+    (the.folder / "resources" / "application.ini").write_text(
+        "[CLIENT_INFO]\nplatformIp = 127.0.0.1\n"
+        f"platformPort = {the.platform.northbound_url.rpartition(':')[2]}\n"
+        f"appId = {the.app_id}\nsecret = {the.login_secret}\n"
+        f"caFile = {the.platform.ca_file}\n"
+        f"certFile = {old.certificate}\nkeyFile = {old.certificate}\n"
+    )
+
+
 async def test_an_application_of_the_old_documents_hears_all_four_types(short_path: Path) -> None:
     async with scene(short_path, devices=3) as the:
         (good, bad, other), (good_meter, bad_meter, other_meter) = the.devices, the.devices.values()
         software = await the.package("V1.1.0", "softwarePackage")
         firmware = await the.package("F2.0", "firmwarePackage")
-        old = issued(short_path, name="old-client")  # the original shows a certificate, and checks none
-        url = the.platform.northbound_url
-        (short_path / "resources").mkdir()
-        (short_path / "resources" / "application.ini").write_text(
-            f"[CLIENT_INFO]\nplatformIp = 127.0.0.1\nplatformPort = {url.rpartition(':')[2]}\n"
-            f"appId = {the.app_id}\nsecret = {the.login_secret}\n"
-            f"certFile = {old.certificate}\nkeyFile = {old.certificate}\n"
-        )
+        settings(the)
         pem = str(the.receiver.certificate)
         arguments = [str(EXAMPLES / LEGACY), "127.0.0.1", "0", pem, pem, software, good, bad]
         async with running(*arguments, folder=short_path) as program:
@@ -182,3 +198,54 @@ async def test_an_application_of_the_old_documents_hears_all_four_types(short_pa
     assert returned == 0
     assert [subscription.notify_type for subscription in subscriptions] == [str(t) for t in UPGRADE_TYPES]
     assert (task.status, task.tally.success, task.tally.fail) == ("failed", 1, 1)
+
+
+VOID = {
+    "subDeviceManagementData",
+    "deleteSingleSubscription",
+    "deleteBatchSubscriptions",
+    "modifyDeviceInfo",
+    "deleteDirectDevice",
+    "deleteDeviceGroup",
+    "deleteUpgradePackage",
+}
+OLD_CLASSES = (
+    legacy.Authentication,
+    legacy.SubscriptionManagement,
+    legacy.DeviceUpgrade,
+    legacy.DeviceManagement,
+    legacy.DataCollection,
+    legacy.DeviceGroupManagement,
+)
+
+
+async def test_every_call_of_the_old_documents_is_answered_as_they_say(short_path: Path) -> None:
+    async with scene(short_path, devices=0) as the:
+        settings(the)
+        packages = [
+            await the.package("V1.1.0", "softwarePackage", "Acme"),
+            await the.package("F2.0", "firmwarePackage", "Acme"),
+            await the.package("V9", "softwarePackage", "Acme"),
+        ]
+        callback_url = f"https://127.0.0.1:9{PATH}"
+        async with running(
+            str(EXAMPLES / LEGACY_CALLS), *packages, callback_url, folder=short_path
+        ) as program:
+            assert program.process.stdout is not None
+            said = (await program.process.stdout.read()).decode()
+            returned = await program.process.wait()
+
+    answers: dict[str, list[str]] = {}
+    for line in said.splitlines():
+        call, _, text = line.partition(" ")
+        answers.setdefault(call, []).append(text)
+    assert (returned, "Traceback" in said, "error_code" in said) == (0, False, False), said
+    methods = {name for kind in OLD_CLASSES for name in vars(kind) if not name.startswith("_")}
+    assert set(answers) == methods
+    assert {call for call, texts in answers.items() if texts == ['""'] * len(texts)} == VOID
+    [found] = map(json.loads, answers["queryUpgradeTask"])
+    assert found["operateType"] == "software_upgrade"
+    assert json.loads(answers["queryDeviceGroupMembers"][0])["totalCount"] == 2
+    assert (
+        json.loads(answers["queryBatchSubscriptions"][0])["subscriptions"][0]["callbackUrl"] == callback_url
+    )

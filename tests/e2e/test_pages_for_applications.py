@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import subprocess
 from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
@@ -163,6 +164,19 @@ def test_the_page_on_old_applications_runs_one_against_a_platform(short_path: Pa
     assert len(re.findall(r"^result \S+ SUCCESS 2.0$", said, re.MULTILINE)) == 2
     assert len(re.findall(r"^sub task \S+ success$", said, re.MULTILINE)) == 2
     assert "is not checked" not in said  # the page names the platform's CA
+
+
+def test_the_command_that_moves_imports_makes_an_old_program_the_example(tmp_path: Path) -> None:
+    example = (ROOT / "examples" / "legacy_calls.py").read_text()
+    old = tmp_path / "program.py"
+    old.write_text(example.replace("fleetbell_sdk.legacy", "com.huawei.iotplatform"))
+    [command] = [block.text for block in blocks(OLD) if block.language == "sh"]
+
+    subprocess.run(["bash", "-euc", command.partition("\n")[2]], cwd=tmp_path, check=True)
+
+    moved = old.read_text()
+    assert moved != example  # the sentence that tells what has become of what
+    assert moved == example.replace("com.huawei.iotplatform", "fleetbell_sdk.legacy")
 
 
 def test_the_page_on_failures_shows_every_result_code_and_reason(short_path: Path) -> None:

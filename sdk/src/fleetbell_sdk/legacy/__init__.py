@@ -1,8 +1,9 @@
 """The names and call shapes of the original Python SDK, on a Fleetbell platform.
 
-An application written to its documents changes its imports and nothing else: take what it imported from
-here. Calls return the text of the answer and do not raise for HTTP errors; DTOs have attributes and
-``getX``/``setX``; ``PushMessageReceiver`` is inherited, and its handlers read ``request.json``.
+An application written to its documents changes its imports and nothing else: ``com.huawei.iotplatform``
+becomes ``fleetbell_sdk.legacy``, whatever comes after it; or everything is imported from here. Calls return
+the text of the answer and do not raise for HTTP errors; DTOs have attributes and ``getX``/``setX``;
+``PushMessageReceiver`` is inherited, and its handlers read ``request.json``.
 
 New code is better off with :class:`fleetbell_sdk.Client` and :class:`fleetbell_sdk.Receiver`.
 """
@@ -21,16 +22,21 @@ from fleetbell_sdk.legacy.dto import (
     AuthOutDTO,
     AuthRefreshInDTO,
     AuthRefreshOutDTO,
+    ClientInfo,
     CreateDeviceGroupInDTO,
     CreateDeviceGroupOutDTO,
     CreateUpgradeTaskInDTO,
     CreateUpgradeTaskOutDTO,
     DeleteBatchSubInDTO,
     DeviceGroupWithDeviceListDTO,
+    DeviceInfo,
     DeviceInfoDTO,
     ModifyDeviceGroupInDTO,
     ModifyDeviceGroupOutDTO,
     ModifyDeviceInfoInDTO,
+    NotifyDeviceAddedDTO,
+    NotifyDeviceDeletedDTO,
+    NotifyDeviceInfoChangedDTO,
     NotifyFwUpgradeResultDTO,
     NotifyFwUpgradeStateChangedDTO,
     NotifySwUpgradeResultDTO,
@@ -40,13 +46,16 @@ from fleetbell_sdk.legacy.dto import (
     OperationInfo,
     OperationStaResult,
     QueryBatchDevicesInfoInDTO,
+    QueryBatchDevicesInfoOutDTO,
     QueryBatchSubInDTO,
     QueryBatchSubOutDTO,
     QueryDeviceGroupMembersInDTO,
     QueryDeviceGroupMembersOutDTO,
     QueryDeviceGroupsInDTO,
     QueryDeviceGroupsOutDTO,
+    QueryDeviceStatusOutDTO,
     QuerySingleDeviceGroupOutDTO,
+    QuerySingleDeviceInfoOutDTO,
     QueryUpgradePackageListInDTO,
     QueryUpgradePackageListOutDTO,
     QueryUpgradePackageOutDTO,
@@ -55,6 +64,8 @@ from fleetbell_sdk.legacy.dto import (
     QueryUpgradeTaskListInDTO,
     QueryUpgradeTaskListOutDTO,
     QueryUpgradeTaskOutDTO,
+    RefreshDeviceKeyInDTO,
+    RefreshDeviceKeyOutDTO,
     RegDirectDeviceInDTO,
     RegDirectDeviceOutDTO,
     SubDeviceBusinessDataInDTO,
@@ -62,14 +73,29 @@ from fleetbell_sdk.legacy.dto import (
     SubOperationInfo,
     SubscriptionDTO,
 )
-from fleetbell_sdk.legacy.platform import Constant, configure
-from fleetbell_sdk.legacy.push import PushMessageReceiver, request
+from fleetbell_sdk.legacy.platform import (
+    Constant,
+    ReadTimeout,
+    RequestException,
+)
+from fleetbell_sdk.legacy.push import (
+    PushMessageReceiver,
+    application,
+    request,
+)
+from fleetbell_sdk.legacy.rest import (
+    DictUtil,
+    Log,
+    NorthApiClient,
+    RestConstant,
+)
 
 __all__ = [
     "AuthOutDTO",
     "AuthRefreshInDTO",
     "AuthRefreshOutDTO",
     "Authentication",
+    "ClientInfo",
     "Constant",
     "CreateDeviceGroupInDTO",
     "CreateDeviceGroupOutDTO",
@@ -79,12 +105,19 @@ __all__ = [
     "DeleteBatchSubInDTO",
     "DeviceGroupManagement",
     "DeviceGroupWithDeviceListDTO",
+    "DeviceInfo",
     "DeviceInfoDTO",
     "DeviceManagement",
     "DeviceUpgrade",
+    "DictUtil",
+    "Log",
     "ModifyDeviceGroupInDTO",
     "ModifyDeviceGroupOutDTO",
     "ModifyDeviceInfoInDTO",
+    "NorthApiClient",
+    "NotifyDeviceAddedDTO",
+    "NotifyDeviceDeletedDTO",
+    "NotifyDeviceInfoChangedDTO",
     "NotifyFwUpgradeResultDTO",
     "NotifyFwUpgradeStateChangedDTO",
     "NotifySwUpgradeResultDTO",
@@ -95,13 +128,16 @@ __all__ = [
     "OperationStaResult",
     "PushMessageReceiver",
     "QueryBatchDevicesInfoInDTO",
+    "QueryBatchDevicesInfoOutDTO",
     "QueryBatchSubInDTO",
     "QueryBatchSubOutDTO",
     "QueryDeviceGroupMembersInDTO",
     "QueryDeviceGroupMembersOutDTO",
     "QueryDeviceGroupsInDTO",
     "QueryDeviceGroupsOutDTO",
+    "QueryDeviceStatusOutDTO",
     "QuerySingleDeviceGroupOutDTO",
+    "QuerySingleDeviceInfoOutDTO",
     "QueryUpgradePackageListInDTO",
     "QueryUpgradePackageListOutDTO",
     "QueryUpgradePackageOutDTO",
@@ -110,13 +146,18 @@ __all__ = [
     "QueryUpgradeTaskListInDTO",
     "QueryUpgradeTaskListOutDTO",
     "QueryUpgradeTaskOutDTO",
+    "ReadTimeout",
+    "RefreshDeviceKeyInDTO",
+    "RefreshDeviceKeyOutDTO",
     "RegDirectDeviceInDTO",
     "RegDirectDeviceOutDTO",
+    "RequestException",
+    "RestConstant",
     "SubDeviceBusinessDataInDTO",
     "SubDeviceManagementDataInDTO",
     "SubOperationInfo",
     "SubscriptionDTO",
     "SubscriptionManagement",
-    "configure",
+    "application",
     "request",
 ]

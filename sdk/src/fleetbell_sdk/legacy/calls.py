@@ -7,7 +7,7 @@ original's, also where their spelling is not this project's.
 from __future__ import annotations
 
 from fleetbell_sdk.legacy.dto import fields_of
-from fleetbell_sdk.legacy.platform import ClientInfo, ask, complete, passed, segment
+from fleetbell_sdk.legacy.platform import ClientSettings, ask, complete, granted, granter, segment
 
 __all__ = [
     "Authentication",
@@ -29,15 +29,20 @@ _REGISTRATIONS = "/iocm/app/reg/v1.1.0/deviceCredentials"
 class Authentication:
     """Log in, and trade the refresh token."""
 
-    def getAuthToken(self, clientInfo: ClientInfo) -> str:
-        """Log in. The answer's text has ``accessToken`` and ``refreshToken``."""
-        passed(complete(clientInfo))
-        form = {"appId": clientInfo["appId"], "secret": clientInfo["secret"]}
-        return ask("POST", "/iocm/app/sec/v1.1.0/login", form=form, clientInfo=clientInfo)
+    def getAuthToken(self, clientInfo: ClientSettings | object) -> str:
+        """Log in. The answer's text has ``accessToken`` and ``refreshToken``.
+
+        Calls with these tokens go to the platform of ``clientInfo``, whatever ``application.ini`` says.
+        """
+        info = complete(fields_of(clientInfo))
+        form = {"appId": info["appId"], "secret": info["secret"]}
+        return granted(ask("POST", "/iocm/app/sec/v1.1.0/login", form=form, clientInfo=info), info)
 
     def refreshAuthToken(self, arInDTO: object) -> str:
         """Trade a refresh token; takes an ``AuthRefreshInDTO``."""
-        return ask("POST", "/iocm/app/sec/v1.1.0/refreshToken", body=arInDTO)
+        info = granter(fields_of(arInDTO).get("refreshToken"))
+        text = ask("POST", "/iocm/app/sec/v1.1.0/refreshToken", body=arInDTO, clientInfo=info)
+        return granted(text, info)
 
 
 class SubscriptionManagement:
@@ -115,6 +120,16 @@ class DeviceManagement:
     def regDirectDevice(self, rddInDto: object, appId: str | None, accessToken: str) -> str:
         """Register a device; takes a ``RegDirectDeviceInDTO``."""
         return ask("POST", _REGISTRATIONS, accessToken=accessToken, body=rddInDto, query={"appId": appId})
+
+    def refreshDeviceKey(self, rdkInDTO: object, appId: str | None, accessToken: str) -> str:
+        """Give a device another key; takes a ``RefreshDeviceKeyInDTO``, whose ``deviceId`` says which."""
+        path = f"{_REGISTRATIONS}/{segment(fields_of(rdkInDTO).get('deviceId', ''))}"
+        return ask("PUT", path, accessToken=accessToken, body=rdkInDTO, query={"appId": appId})
+
+    def queryDeviceStatus(self, deviceId: str, appId: str | None, accessToken: str) -> str:
+        """Query whether a device was heard. The answer has ``activated``."""
+        path = f"{_REGISTRATIONS}/{segment(deviceId)}"
+        return ask("GET", path, accessToken=accessToken, query={"appId": appId})
 
     def modifyDeviceInfo(self, mdiInDto: object, deviceId: str, appId: str | None, accessToken: str) -> str:
         """Change a device; takes a ``ModifyDeviceInfoInDTO``. The answer is empty."""

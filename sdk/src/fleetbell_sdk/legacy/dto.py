@@ -7,23 +7,28 @@ None is not sent. Other attributes may be set and are sent too, as the original 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 __all__ = [
     "AuthOutDTO",
     "AuthRefreshInDTO",
     "AuthRefreshOutDTO",
+    "ClientInfo",
     "CreateDeviceGroupInDTO",
     "CreateDeviceGroupOutDTO",
     "CreateUpgradeTaskInDTO",
     "CreateUpgradeTaskOutDTO",
     "DeleteBatchSubInDTO",
     "DeviceGroupWithDeviceListDTO",
+    "DeviceInfo",
     "DeviceInfoDTO",
     "Dto",
     "ModifyDeviceGroupInDTO",
     "ModifyDeviceGroupOutDTO",
     "ModifyDeviceInfoInDTO",
+    "NotifyDeviceAddedDTO",
+    "NotifyDeviceDeletedDTO",
+    "NotifyDeviceInfoChangedDTO",
     "NotifyFwUpgradeResultDTO",
     "NotifyFwUpgradeStateChangedDTO",
     "NotifySwUpgradeResultDTO",
@@ -33,13 +38,16 @@ __all__ = [
     "OperationInfo",
     "OperationStaResult",
     "QueryBatchDevicesInfoInDTO",
+    "QueryBatchDevicesInfoOutDTO",
     "QueryBatchSubInDTO",
     "QueryBatchSubOutDTO",
     "QueryDeviceGroupMembersInDTO",
     "QueryDeviceGroupMembersOutDTO",
     "QueryDeviceGroupsInDTO",
     "QueryDeviceGroupsOutDTO",
+    "QueryDeviceStatusOutDTO",
     "QuerySingleDeviceGroupOutDTO",
+    "QuerySingleDeviceInfoOutDTO",
     "QueryUpgradePackageListInDTO",
     "QueryUpgradePackageListOutDTO",
     "QueryUpgradePackageOutDTO",
@@ -48,12 +56,15 @@ __all__ = [
     "QueryUpgradeTaskListInDTO",
     "QueryUpgradeTaskListOutDTO",
     "QueryUpgradeTaskOutDTO",
+    "RefreshDeviceKeyInDTO",
+    "RefreshDeviceKeyOutDTO",
     "RegDirectDeviceInDTO",
     "RegDirectDeviceOutDTO",
     "SubDeviceBusinessDataInDTO",
     "SubDeviceManagementDataInDTO",
     "SubOperationInfo",
     "SubscriptionDTO",
+    "every_kind",
     "fields_of",
 ]
 
@@ -99,7 +110,7 @@ def _setter(name: str) -> Callable[[Dto, object], None]:
     return put
 
 
-def fields_of(dto: object) -> dict[object, object]:
+def fields_of(dto: object) -> dict[Any, Any]:
     """The fields that are set, in alphabetical order, with objects inside turned into dictionaries too.
 
     A plain dictionary is taken for an object. (The original turned only the outermost object, so that
@@ -112,6 +123,12 @@ def fields_of(dto: object) -> dict[object, object]:
     names = {name for name in vars(dto) if not name.startswith("_")}
     names |= set(getattr(dto, "FIELDS", ()))
     return _plain_items({name: getattr(dto, name) for name in sorted(names)})
+
+
+def every_kind() -> list[type[Dto]]:
+    """Each of the classes, by name."""
+    kinds = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, Dto)]
+    return sorted((kind for kind in kinds if kind is not Dto), key=lambda kind: kind.__name__)
 
 
 def _plain_items(values: Mapping[object, object]) -> dict[object, object]:
@@ -127,6 +144,10 @@ def _plain(value: object) -> object:
         case list() | tuple():
             return [_plain(item) for item in value]
     return value
+
+
+class ClientInfo(Dto, fields="platformIp platformPort appId secret"):
+    """Which platform, and which application."""
 
 
 class AuthOutDTO(Dto, fields="scope tokenType expiresIn accessToken refreshToken"):
@@ -260,8 +281,16 @@ class DeviceInfoDTO(
     """What is known of a device."""
 
 
+class DeviceInfo(DeviceInfoDTO):
+    """What is known of a device, in an answer or a push message."""
+
+
 class RegDirectDeviceInDTO(
-    Dto, fields="nodeId verifyCode endUserId imsi psk timeout isSecure productId deviceInfo"
+    Dto,
+    fields=(
+        "nodeId verifyCode endUserId imsi psk timeout isSecure productId deviceInfo account customFields"
+        " deviceInfo2 deviceName groupId location tags"
+    ),
 ):
     """A device to register."""
 
@@ -270,11 +299,23 @@ class RegDirectDeviceOutDTO(Dto, fields="deviceId verifyCode timeout psk"):
     """The device that was registered."""
 
 
+class RefreshDeviceKeyInDTO(Dto, fields="deviceId verifyCode nodeId timeout"):
+    """Which device gets another key."""
+
+
+class RefreshDeviceKeyOutDTO(Dto, fields="verifyCode timeout"):
+    """The key that a device got."""
+
+
+class QueryDeviceStatusOutDTO(Dto, fields="deviceId activated name"):
+    """Whether a device was heard."""
+
+
 class ModifyDeviceInfoInDTO(
     Dto,
     fields=(
         "deviceId customFields deviceConfig deviceType endUser imsi ip isSecure location manufacturerId"
-        " manufacturerName model mute name organization protocolType psk region timezone"
+        " manufacturerName model mute name organization protocolType psk region tags timezone"
     ),
 ):
     """What to change of a device."""
@@ -288,6 +329,16 @@ class QueryBatchDevicesInfoInDTO(
     ),
 ):
     """Which devices to list."""
+
+
+class QuerySingleDeviceInfoOutDTO(
+    Dto, fields="deviceId gatewayId nodeType createTime lastModifiedTime deviceInfo services"
+):
+    """A device."""
+
+
+class QueryBatchDevicesInfoOutDTO(Dto, fields="totalCount pageNo pageSize devices"):
+    """A page of devices."""
 
 
 class CreateDeviceGroupInDTO(Dto, fields="name description appId maxDevNum deviceIds id"):
@@ -360,3 +411,15 @@ class NotifyFwUpgradeResultDTO(
     ),
 ):
     """A push message: see ``handleFwUpgradeResult``. ``Status`` has a capital here, not on the wire."""
+
+
+class NotifyDeviceAddedDTO(Dto, fields="notifyType deviceId gatewayId nodeType deviceInfo"):
+    """A push message: see ``handleDeviceAdded``."""
+
+
+class NotifyDeviceInfoChangedDTO(Dto, fields="notifyType deviceId gatewayId deviceInfo"):
+    """A push message: see ``handleDeviceInfoChanged``."""
+
+
+class NotifyDeviceDeletedDTO(Dto, fields="notifyType deviceId gatewayId"):
+    """A push message: see ``handleDeviceDeleted``."""

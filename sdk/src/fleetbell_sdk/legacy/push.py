@@ -1,7 +1,7 @@
 """``PushMessageReceiver`` and ``request``: push messages the way the original's documents tell it.
 
 Inherit, override the handlers you want, and read the message from ``request.json`` inside them. Then
-either run the receiver alone or give it to a Flask application::
+run the receiver alone, give it to a Flask application, or run a Flask application as the original's was::
 
     class MyReceiver(PushMessageReceiver):
         def handleSwUpgradeResult(self):
@@ -9,9 +9,11 @@ either run the receiver alone or give it to a Flask application::
 
     MyReceiver().run("0.0.0.0", 8443, "server.pem", "server.key")
     app.register_blueprint(MyReceiver().blueprint())
+    application().run(host="0.0.0.0", port=8443, ssl_context=("server.pem", "server.key"))
 
 The answers are the original's: 200 ``ok`` after the handler returned; 200 and a sentence when the type is
-not known; 400 when the body is no JSON; 500 when the type is missing or the handler raised.
+not known; 400 when the body is no JSON; 500 when the type is missing or the handler raised. Ours are 401 for
+a message that none of the given secrets and public keys proves, and 503 while published keys cannot be had.
 """
 
 from __future__ import annotations
@@ -23,21 +25,35 @@ import os
 import secrets as chance
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from urllib.parse import parse_qsl
 
 from fleetbell_sdk.frameworks.standalone import Push, Server, server_context
 from fleetbell_sdk.receiver import BODY_LIMIT_BYTES, Reply
-from fleetbell_sdk.signature import Secret, SignatureInvalid, header, verify
+from fleetbell_sdk.signature import (
+    KeySetUnavailable,
+    PublicKey,
+    Secret,
+    SignatureInvalid,
+    header,
+    load_ed25519,
+    verify,
+)
 from fleetbell_sdk.wire import NotifyType
 
 if TYPE_CHECKING:
     import flask
 
-__all__ = ["HANDLERS", "PushMessageReceiver", "request"]
+    from fleetbell_sdk.key_set import KeySet
+
+__all__ = ["HANDLERS", "PushMessageReceiver", "application", "request"]
 
 _log: Final = logging.getLogger("fleetbell_sdk.legacy")
+
+Secrets = str | Secret | Iterable[str | Secret] | None
+PublicKeys: TypeAlias = "str | PublicKey | Iterable[str | PublicKey] | KeySet | None"
 
 PATHS: Final = ("/v1.0.0/messageReceiver", "/v1.0.0/messageReceiver/cmd")
 
@@ -92,8 +108,12 @@ class PushRequest:
         self.headers = Headers(push.headers)
         self.path, _, query = push.path.partition("?")
         self.args = dict(parse_qsl(query))
+        self.full_path = f"{self.path}?{query}"
         self.remote_addr = push.client
+        self.host = self.headers.get("Host") or ""
         self.content_type = self.headers.get("Content-Type") or ""
+        self.content_length = len(push.body)
+        self.mimetype = self.content_type.partition(";")[0].strip().lower()
 
     @property
     def json(self) -> object:
@@ -103,7 +123,7 @@ class PushRequest:
     @property
     def is_json(self) -> bool:
         """Whether the body says that it is JSON."""
-        return self.content_type.partition(";")[0].strip().lower() == "application/json"
+        return self.mimetype == "application/json"
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> object:
         """The body as Python objects; None instead of an error when ``silent``."""
@@ -162,7 +182,15 @@ class _Request(Protocol):
     @property
     def args(self) -> Mapping[str, str]: ...
     @property
+    def full_path(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
     def content_type(self) -> str: ...
+    @property
+    def content_length(self) -> int: ...
+    @property
+    def mimetype(self) -> str: ...
     @property
     def remote_addr(self) -> str: ...
     @property
@@ -259,11 +287,14 @@ class PushMessageReceiver:
         certfile: str | os.PathLike[str] | None = None,
         keyfile: str | os.PathLike[str] | None = None,
         *,
-        secrets: Iterable[str | Secret] | None = None,
+        secrets: Secrets = None,
+        public_keys: PublicKeys = None,
         plain_http: bool = False,
     ) -> None:
         """Take push messages until Ctrl-C, at any path."""
-        with self.serve(host, port, certfile, keyfile, secrets=secrets, plain_http=plain_http) as server:
+        with self.serve(
+            host, port, certfile, keyfile, secrets=secrets, public_keys=public_keys, plain_http=plain_http
+        ) as server:
             server.wait()
 
     def serve(
@@ -273,18 +304,20 @@ class PushMessageReceiver:
         certfile: str | os.PathLike[str] | None = None,
         keyfile: str | os.PathLike[str] | None = None,
         *,
-        secrets: Iterable[str | Secret] | None = None,
+        secrets: Secrets = None,
+        public_keys: PublicKeys = None,
         plain_http: bool = False,
     ) -> Server:
         """Start taking push messages in the background.
 
-        With ``secrets`` (``whsec_...``) a message that the platform did not sign is answered 401. The
-        original knew no signatures, so without them everything is believed.
+        With ``secrets`` (``whsec_...``) or ``public_keys`` (``whpk_...``, or a ``KeySet``) a message that
+        none of them proves is answered 401. The original knew no signatures, so without them everything is
+        believed.
         """
-        keys = _keys(secrets)
+        door = _Door.of(secrets, public_keys)
 
         def take(push: Push) -> Reply:
-            refusal = _forged(keys, push.headers, push.body)
+            refusal = door.refusal(push.headers, push.body)
             if refusal is not None:
                 return refusal
             token = _current.set(PushRequest(push))
@@ -306,25 +339,14 @@ class PushMessageReceiver:
         )
 
     def blueprint(
-        self, name: str = "push_message_receiver", *, secrets: Iterable[str | Secret] | None = None
+        self,
+        name: str = "push_message_receiver",
+        *,
+        secrets: Secrets = None,
+        public_keys: PublicKeys = None,
     ) -> flask.Blueprint:
-        """A Flask blueprint with the two paths of the original."""
-        import flask  # noqa: PLC0415  (only a Flask application has it)
-
-        keys = _keys(secrets)
-
-        def receive() -> flask.Response:
-            length = flask.request.content_length
-            if length is None or length > BODY_LIMIT_BYTES:
-                return flask.Response("the request needs a Content-Length up to 65536", 413)
-            body = flask.request.get_data()
-            reply = _forged(keys, dict(flask.request.headers), body) or self._dispatch()
-            return flask.Response(reply.body, reply.status, dict(reply.headers))
-
-        made = flask.Blueprint(name, __name__)
-        for path in PATHS:
-            made.add_url_rule(path, "receive", receive, methods=["POST"])
-        return made
+        """A Flask blueprint with the two paths of the original; the rest is as for :meth:`serve`."""
+        return _blueprint(name, lambda: self, _Door.of(secrets, public_keys))
 
     def _dispatch(self) -> Reply:
         """Call the handler that the message in hand is for."""
@@ -348,19 +370,104 @@ def _passed_over() -> None:
     _log.info("no handler is overridden for this message: %s", request.json)
 
 
-def _keys(secrets: Iterable[str | Secret] | None) -> list[bytes] | None:
-    if secrets is None:
-        return None
-    given = [secrets] if isinstance(secrets, str) else list(secrets)
-    return [(Secret.parse(secret) if isinstance(secret, str) else secret).key for secret in given]
+def application(*, secrets: Secrets = None, public_keys: PublicKeys = None) -> flask.Flask:
+    """A Flask application as the original had one: it finds the class that inherits from the receiver.
+
+    For each message it makes an object of that class, without arguments, as the original did of its own. A
+    program in which several classes inherit says which one it means: ``PushMessageReceiver.blueprint``.
+    """
+    import flask  # noqa: PLC0415  (only a Flask application has it)
+
+    made = flask.Flask("push_message_receiver")
+    made.register_blueprint(_blueprint("push_message_receiver", _heir, _Door.of(secrets, public_keys)))
+    return made
 
 
-def _forged(keys: list[bytes] | None, headers: Mapping[str, str], body: bytes) -> Reply | None:
-    if keys is None:
+def _blueprint(name: str, receiver: Callable[[], PushMessageReceiver], door: _Door) -> flask.Blueprint:
+    import flask  # noqa: PLC0415  (only a Flask application has it)
+
+    def receive() -> flask.Response:
+        length = flask.request.content_length
+        if length is None or length > BODY_LIMIT_BYTES:
+            return flask.Response("the request needs a Content-Length up to 65536", 413)
+        body = flask.request.get_data()
+        reply = door.refusal(dict(flask.request.headers), body) or receiver()._dispatch()
+        return flask.Response(reply.body, reply.status, dict(reply.headers))
+
+    made = flask.Blueprint(name, __name__)
+    for path in PATHS:
+        made.add_url_rule(path, "receive", receive, methods=["POST"])
+    return made
+
+
+def _heir() -> PushMessageReceiver:
+    """A new object of the class that inherits from the receiver and from which none inherits."""
+    last = [kind for kind in _family(PushMessageReceiver) if not kind.__subclasses__()]
+    if len(last) > 1:
+        names = ", ".join(sorted(kind.__name__ for kind in last))
+        raise TypeError(
+            f"{names} inherit from PushMessageReceiver; say which one takes messages, such as "
+            f"app.register_blueprint({last[0].__name__}().blueprint())"
+        )
+    return last[0]()
+
+
+def _family(kind: type[PushMessageReceiver]) -> Iterator[type[PushMessageReceiver]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _family(child)
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """Who is believed: everybody, unless there is something to check signatures with."""
+
+    keys: tuple[bytes, ...]
+    public_keys: tuple[PublicKey, ...]
+    key_set: KeySet | None
+
+    @classmethod
+    def of(cls, secrets: Secrets, public_keys: PublicKeys) -> _Door:
+        """The door for what a caller gave; an empty list of secrets and no key at all is a mistake."""
+        given = _listed(secrets, Secret)
+        keys = tuple((Secret.parse(one) if isinstance(one, str) else one).key for one in given)
+        known: tuple[PublicKey, ...] = ()
+        key_set: KeySet | None = None
+        if public_keys is not None:
+            load_ed25519()  # says now, not at the first message, what is missing
+            if isinstance(public_keys, str | PublicKey | Iterable):
+                found = _listed(public_keys, PublicKey)
+                known = tuple(PublicKey.parse(one) if isinstance(one, str) else one for one in found)
+            else:
+                key_set = public_keys
+        door = cls(keys, known, key_set)
+        if not door.checks and (secrets is not None or public_keys is not None):
+            raise ValueError("no secret and no public key given; leave both out to believe every message")
+        return door
+
+    @property
+    def checks(self) -> bool:
+        """Whether a message has to prove itself."""
+        return bool(self.keys or self.public_keys or self.key_set is not None)
+
+    def refusal(self, headers: Mapping[str, str], body: bytes) -> Reply | None:
+        """What a message is answered that is not believed."""
+        if not self.checks:
+            return None
+        try:
+            public_keys = self.public_keys if self.key_set is None else self.key_set.current()
+            verify(self.keys, headers, body, time.time(), public_keys=public_keys)
+        except KeySetUnavailable as error:
+            _log.warning("took no message: %s", error)
+            return Reply.text(503, "the published keys could not be had; send it again later")
+        except SignatureInvalid as error:
+            _log.warning("refused a message: %s", error)
+            return Reply.text(401, str(error))
         return None
-    try:
-        verify(keys, headers, body, time.time())
-    except SignatureInvalid as error:
-        _log.warning("refused a message: %s", error)
-        return Reply.text(401, str(error))
-    return None
+
+
+def _listed(given: Any, kind: type) -> list[Any]:
+    """One or several, as a list."""
+    if given is None:
+        return []
+    return [given] if isinstance(given, str | kind) else list(given)
