@@ -18,7 +18,7 @@ import pytest
 import trustme
 from rich.console import Console
 
-from fleetbell.cli import packages
+from fleetbell.cli import groups, packages
 from fleetbell.cli.commands import reference, run
 from fleetbell.cli.demo.application import Application
 from fleetbell.cli.demo.books import SOFTWARE
@@ -221,6 +221,52 @@ def test_an_upload_shows_on_a_terminal_how_far_it_is(
     shell("package upload --version 2.0", str(tmp_path / "app.bin"))
 
     assert "1.0/1.0 MB" in drawn.getvalue()
+
+
+def test_a_group_is_filled_and_upgraded(shell: Shell, tmp_path: Path) -> None:
+    shell("app create", "Meters")
+    names = ("meter-1", "meter-2", "meter-3")
+    product = "--manufacturer Acme --device-type WaterMeter --model WM10"
+    ids = [shell.json(f"device add {name} {product}")["device_id"] for name in names]
+    (tmp_path / "app.bin").write_bytes(b"bytes")
+    package = shell(f"package upload --version 2.0 {product}", str(tmp_path / "app.bin")).strip()
+
+    group_id = shell("group create hall meter-1 --description north").strip()
+    added = shell.json("group add hall", ids[1], "meter-1")
+    shown = shell("group show", group_id)
+    removed = shell.json("group remove hall meter-1")
+    members = shell.json("group show hall")
+    [task] = shell.json(f"task create {package} --group hall")
+
+    assert (added["devices"], removed["devices"]) == (2, 1)
+    assert re.search(rf"^  meter-2 +{ids[1]}$", shown, re.MULTILINE)
+    assert members == [{"device_id": ids[1], "node_id": "meter-2"}]
+    assert task["tally"]["total"] == 1
+    assert "north" in shell("group list")
+    shell("group delete hall")
+    assert "There is no device group" not in shell("group list")  # it is a remark
+    assert shell.json("group list") == []
+
+
+def test_a_group_takes_all_devices_of_its_application_in_as_many_calls_as_it_needs(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "DEVICES_MOST", 2)
+    for name in ("one", "two"):
+        shell("app create --id", name, name)
+        for number in range(3):
+            shell(f"device add meter-{number} --app {name}")
+
+    made = shell.json("group create all --all --app one")
+    shell("group create all --app two")
+
+    assert made["devices"] == 3
+    assert "name one with --app: one, two" in shell("group show all", code=1)
+    assert len(shell.json("group show all --app one")) == 3
+    assert "name the devices to add, or take --all" in shell("group add all --app two", code=1)
+    assert "not both" in shell("group add all meter-1 --all --app two", code=1)
+    assert "has no device meter-9" in shell("group add all meter-9 --app two", code=1)
+    assert "there is no device group 'none'" in shell("group delete none", code=1)
 
 
 def test_a_task_is_stopped(shell: Shell, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from fleetbell.services.delivery import Deliveries
 from fleetbell.services.device import Devices
 from fleetbell.services.endpoint import Endpoints
 from fleetbell.services.examination import Examinations
+from fleetbell.services.group import Groups
 from fleetbell.services.notification import Notifications, Streaming
 from fleetbell.services.offer import Errands
 from fleetbell.services.package import Packages
@@ -46,6 +47,7 @@ class Platform:
     applications: Applications
     signing_keys: SigningKeys
     devices: Devices
+    groups: Groups
     packages: Packages
     tasks: Tasks
     notifications: Notifications
@@ -68,6 +70,7 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
         applications=Applications(store, clock),
         signing_keys=SigningKeys(store, clock),
         devices=Devices(store, clock),
+        groups=Groups(store, clock),
         packages=Packages(store, FolderBlobs(tmp_path / "packages"), clock),
         notifications=Notifications(
             store, clock, Signers(store), Streaming(streams_most=2, poll_s=0.01, heartbeat_s=0.05)

@@ -12,6 +12,7 @@ from fleetbell.domain.delivery import Delivery
 from fleetbell.operator.app import Doors, described
 from fleetbell.operator.operation import Operation
 from fleetbell.ports.store import Transaction
+from fleetbell.services.group import GroupWords
 from fleetbell.testing.makers import a_notification, a_subscription, a_token
 from server.tests.operator.conftest import BASE, Platform, client_of
 
@@ -51,6 +52,7 @@ async def ids(
     task = await door.post(
         f"/applications/{application_id}/tasks", json={"file_id": file_id, "device_ids": [device_id]}
     )
+    group = await platform.groups.create(application_id, GroupWords(name="hall"), [device_id])
     token = await platform.tokens.create("its own", application_id=application_id)
     delivery = await told(platform, application_id)
     key = await platform.signing_keys.rotate(application_id, announce_s=3600, overlap_s=0)
@@ -58,6 +60,7 @@ async def ids(
     return {
         "application_id": application_id,
         "name": device_id,
+        "group_id": group.group_id,
         "file_id": file_id,
         "ca_id": ca.ca_id,
         "operation_id": task.json()["operation_id"],
@@ -94,7 +97,16 @@ async def stranger(both: Doors, platform: Platform) -> AsyncIterator[httpx2.Asyn
 async def everything(door: httpx2.AsyncClient) -> list[str]:
     """All that can be listed and shown of what ``app-of-meters`` owns."""
     owned = [f"/applications/app-of-meters/{each}" for each in ("cas", "client-certificate", "keys")]
-    paths = ("/applications", "/devices", "/packages", "/tasks", "/deliveries", "/endpoints", *owned)
+    paths = (
+        "/applications",
+        "/devices",
+        "/groups",
+        "/packages",
+        "/tasks",
+        "/deliveries",
+        "/endpoints",
+        *owned,
+    )
     tokens = (await door.get("/tokens")).json()["items"]
     return [*[(await door.get(path)).text for path in paths], *[token["token_id"] for token in tokens]]
 

@@ -34,6 +34,7 @@ def tree() -> App:
     app.command(f"{here}.packages:app", name="package", help="Software and firmware packages.")
     app.command(f"{here}.tasks:app", name="task", help="Upgrade tasks.")
     app.command(f"{here}.devices:app", name="device", help="Devices.")
+    app.command(f"{here}.groups:app", name="group", help="Device groups.")
     app.command(f"{here}.deliveries:app", name="delivery", help="Push messages: what became of them.")
     app.command(f"{here}.endpoints:app", name="endpoint", help="Callback URLs, and how they fare.")
     app.command(f"{here}.tokens:app", name="token", help="Tokens of the API under /api/v1.")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from cyclopts import App
 
-from fleetbell.cli.door import Query, operator
+from fleetbell.cli.door import Operator, Query, operator
 from fleetbell.cli.place import HERE, PLAIN, Place
-from fleetbell.cli.terminal import ago, ahead, print_facts, print_json, print_table
+from fleetbell.cli.terminal import Failed, ago, ahead, print_facts, print_json, print_table
 from fleetbell.operator.views import DeviceToAdd, DeviceView, Items
 
 app = App(name="device", help="Devices.", default_parameter=PLAIN)
@@ -143,6 +144,21 @@ async def delete(device: str, *, place: Place = HERE) -> None:
     """
     async with operator(place.settings().settings) as door:
         await door.delete(f"/devices/{quote(device, safe='')}")
+
+
+async def device_ids(door: Operator, application_id: str, names: Sequence[str]) -> list[str]:
+    """The ids of the devices with these ids or node ids; without any, of all of the application."""
+    every = await door.pages("/devices", Items[DeviceView], {"application_id": application_id})
+    if not every:
+        raise Failed("the application has no device; register one with: fleetbell device add NODE_ID")
+    if not names:
+        return [each.device_id for each in every]
+    by_name = {each.node_id: each.device_id for each in every}
+    by_name |= {each.device_id: each.device_id for each in every}
+    unknown = [name for name in names if name not in by_name]
+    if unknown:
+        raise Failed(f"the application has no device {', '.join(unknown)}")
+    return [by_name[name] for name in names]
 
 
 def waits_for(device: DeviceView) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from cyclopts import App
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from fleetbell.cli.devices import device_ids
 from fleetbell.cli.door import Operator, Query, operator
 from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import Failed, ago, ahead, err, print_json, print_table, remark, say
@@ -80,7 +81,7 @@ async def create(
                 )
             ]
         else:
-            ids = await _device_ids(door, wanted.application_id, devices)
+            ids = await device_ids(door, wanted.application_id, devices)
             parts = [ids[start : start + TARGETS_MOST] for start in range(0, len(ids), TARGETS_MOST)]
             tasks = [NewTask(file_id=package, device_ids=part, policy=policy) for part in parts]
         path = f"/applications/{wanted.application_id}/tasks"
@@ -243,24 +244,6 @@ def _wire(text: str) -> str:
     if time.tzinfo is None:
         raise Failed(f"--window needs the time zone of {text!r}: Z for UTC, or such as +02:00")
     return time.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-
-
-async def _device_ids(door: Operator, application_id: str, names: tuple[str, ...]) -> list[str]:
-    """The devices of these names; without any, all of the application."""
-    every = await door.pages("/devices", Items[DeviceView], {"application_id": application_id})
-    if not every:
-        raise Failed("the application has no device; register one with: fleetbell device add NODE_ID")
-    return _chosen(every, names) if names else [each.device_id for each in every]
-
-
-def _chosen(every: list[DeviceView], names: tuple[str, ...]) -> list[str]:
-    by_name = {each.node_id: each.device_id for each in every} | {
-        each.device_id: each.device_id for each in every
-    }
-    unknown = [name for name in names if name not in by_name]
-    if unknown:
-        raise Failed(f"the package's application has no device {', '.join(unknown)}")
-    return [by_name[name] for name in names]
 
 
 async def _open_tasks(door: Operator) -> list[str]:

@@ -19,6 +19,7 @@ from fleetbell.operator import (
     device,
     endpoint,
     examination,
+    group,
     health,
     notification,
     package,
@@ -51,7 +52,7 @@ def operations(services: Services, *, addresses: Callable[[], Mapping[str, str]]
 
     platform.declare(table, services, addresses=addresses)
     # What is pulled comes before the delivery log, whose /notifications/{webhook_id} takes any name.
-    upgrades = (application, signing_key, device, package, task)
+    upgrades = (application, signing_key, device, group, package, task)
     for room in (*upgrades, notification, delivery, endpoint, examination, token):
         room.declare(table, services)
     return table.operations

@@ -15,6 +15,7 @@ from fleetbell.services.delivery import Deliveries
 from fleetbell.services.device import Devices
 from fleetbell.services.endpoint import Endpoints
 from fleetbell.services.examination import Examinations
+from fleetbell.services.group import Groups
 from fleetbell.services.notification import Notifications
 from fleetbell.services.package import Packages
 from fleetbell.services.signing_key import SigningKeys
@@ -38,6 +39,8 @@ class Services(Protocol):
     def signing_keys(self) -> SigningKeys: ...
     @property
     def devices(self) -> Devices: ...
+    @property
+    def groups(self) -> Groups: ...
     @property
     def packages(self) -> Packages: ...
     @property

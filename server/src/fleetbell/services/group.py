@@ -82,8 +82,8 @@ class Groups:
         """Raises GroupUnknown."""
         return _own(self._store.reading.group(group_id), application_id, group_id)
 
-    def list(self, application_id: str, page: Page, *, name: str | None = None) -> Listed[Group]:
-        """In the order of creation."""
+    def list(self, application_id: str | None, page: Page, *, name: str | None = None) -> Listed[Group]:
+        """Of one application, or of all, in the order of creation."""
         return self._store.reading.groups(application_id, page, name=name)
 
     async def modify(

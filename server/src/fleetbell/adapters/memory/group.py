@@ -19,7 +19,7 @@ class Groups(Concept):
         group = self._rows.groups.get(group_id)
         return None if group is None else replace(group, device_count=len(self._devices(group_id)))
 
-    def groups(self, application_id: str, page: Page, *, name: str | None = None) -> Listed[Group]:
+    def groups(self, application_id: str | None, page: Page, *, name: str | None = None) -> Listed[Group]:
         listed = page_of([one.group_id for one in self._of(application_id) if name in (None, one.name)], page)
         groups = (self.group(group_id) for group_id in listed.rows)
         return Listed(tuple(group for group in groups if group is not None), listed.total)
@@ -72,8 +72,8 @@ class Groups(Concept):
     def delete_group_devices(self, group_id: str, device_ids: Sequence[str]) -> int:
         return self._rows.group_devices.delete({(group_id, device_id) for device_id in device_ids})
 
-    def _of(self, application_id: str) -> list[Group]:
-        return [one for one in self._rows.groups.values() if one.application_id == application_id]
+    def _of(self, application_id: str | None) -> list[Group]:
+        return [one for one in self._rows.groups.values() if application_id in (None, one.application_id)]
 
     def _devices(self, group_id: str) -> list[str]:
         device_ids = [device_id for group, device_id in self._rows.group_devices if group == group_id]

@@ -38,7 +38,7 @@ class GroupReading(Reader):
         row = self._row(f"SELECT {_COLUMNS} FROM device_group WHERE group_id = ?", (group_id,))
         return None if row is None else _group(row)
 
-    def groups(self, application_id: str, page: Page, *, name: str | None = None) -> Listed[Group]:
+    def groups(self, application_id: str | None, page: Page, *, name: str | None = None) -> Listed[Group]:
         condition, values = where({"application_id = ?": application_id, "name = ?": name})
         listed = self._listed(_COLUMNS, f"FROM device_group {condition}", values, page, "number")
         return Listed(tuple(map(_group, listed.rows)), listed.total)

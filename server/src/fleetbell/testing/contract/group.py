@@ -79,18 +79,24 @@ class GroupsContract:
 
         assert store.reading.group("grp-1") is None
 
-    async def test_groups_are_listed_in_pages_of_one_application_and_by_name(self, store: Store) -> None:
+    async def test_groups_are_listed_in_pages_of_one_application_or_of_all_and_by_name(
+        self, store: Store
+    ) -> None:
         for group_id, app in (("grp-b", "app-1"), ("grp-a", "app-1"), ("grp-c", "app-2"), ("grp-d", "app-1")):
             await gather(store, a_group(group_id, application_id=app))
 
-        def listed(page: Page, name: str | None = None) -> tuple[list[str], int]:
-            answer = store.reading.groups("app-1", page, name=name)
+        def listed(
+            page: Page, name: str | None = None, application_id: str | None = "app-1"
+        ) -> tuple[list[str], int]:
+            answer = store.reading.groups(application_id, page, name=name)
             return [group.group_id for group in answer.rows], answer.total
 
         assert listed(Page(0, 2)) == (["grp-b", "grp-a"], 3)
         assert listed(Page(1, 2)) == (["grp-d"], 3)
         assert listed(ALL, "name of grp-a") == (["grp-a"], 1)
         assert listed(ALL, "name of grp-c") == ([], 0)
+        assert listed(ALL, "name of grp-c", None) == (["grp-c"], 1)
+        assert listed(Page(0, 3), None, None) == (["grp-b", "grp-a", "grp-c"], 4)
 
     async def test_devices_are_added_once_and_counted(self, store: Store) -> None:
         await furnish(store, "dev-b", "dev-a", application_id="app-1")
