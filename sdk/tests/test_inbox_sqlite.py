@@ -1,5 +1,6 @@
 """The inbox in a SQLite file: the contract, and what holds for this kind only."""
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -126,6 +127,26 @@ def test_a_handlers_transaction_and_the_writer_wait_for_each_other(inbox: Sqlite
         assert told.outcome is None
 
     assert told.wait().new == 1
+
+
+def test_a_log_that_was_left_by_a_crash_is_written_anew_before_it_is_trusted(
+    inbox: SqliteInbox, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(inbox, an_arrival("n-1"))
+    crashed = tmp_path / "crashed.db"
+    for end in ("", "-wal"):
+        shutil.copyfile(f"{path}{end}", f"{crashed}{end}")
+    before = Path(f"{crashed}-wal").read_bytes()
+    synced: list[bytes] = []
+    monkeypatch.setattr("os.fsync", lambda _: synced.append(Path(f"{crashed}-wal").read_bytes()))
+
+    again = SqliteInbox(crashed)
+    again.open(Clock())
+
+    assert before
+    assert [log[: len(before)] for log in synced] == [before]
+    assert handle_all(again) == ["n-1"]
+    again.close()
 
 
 def test_a_file_of_a_later_version_is_refused(path: Path) -> None:

@@ -221,6 +221,7 @@ class _Opened:
             self._handlers = opening.enter_context(contextlib.closing(_connected(path, _HandlersConnection)))
             self._reading = opening.enter_context(contextlib.closing(_connected(path, sqlite3.Connection)))
             _prepare(self._writing, path)
+            _write_log_anew(self._writing, path)
             self._files = opening.pop_all()
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
@@ -727,3 +728,22 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise InboxUnusable(f"the inbox {path} cannot be opened: {error}") from error
     if row is not None and row[0] > _SCHEMA_VERSION:
         raise InboxUnusable(f"{path} was made by a later fleetbell-sdk (version {row[0]}); update this one")
+
+
+def _write_log_anew(connection: sqlite3.Connection, path: Path) -> None:
+    """Make sure of the write-ahead log that was found: what it shows may not be on the disk.
+
+    A sync that failed is told once, and the next one succeeds without writing what was lost. Whoever saw the
+    failure writes it again, but it may have been killed before that. Without this the log would go on behind
+    a hole. Nobody else writes to it meanwhile; there is one only after a crash.
+    """
+    try:
+        with _transaction(connection), Path(f"{path}-wal").open("r+b", buffering=0) as log:
+            while part := log.read(1 << 20):
+                log.seek(-len(part), os.SEEK_CUR)
+                log.write(part)
+            os.fsync(log.fileno())
+    except FileNotFoundError:
+        return
+    except (OSError, sqlite3.Error) as error:
+        raise InboxUnusable(f"the log of the inbox {path} cannot be made sure of: {error}") from error

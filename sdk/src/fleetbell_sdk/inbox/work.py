@@ -200,6 +200,9 @@ class Workers:
         except Exception as error:
             self._failed(claim, message, context, error)
             return
+        self._returned(claim)
+
+    def _returned(self, claim: Claim) -> None:
         if not claim.is_ended:
             self._inbox.done(claim)
 
