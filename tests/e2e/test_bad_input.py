@@ -22,6 +22,8 @@ import httpx2
 import pytest
 
 from fleetbell.northbound.errors import TABLE
+from fleetbell.northbound.openapi import OPERATIONS as CALLS
+from fleetbell.operator.app import described
 from tests.e2e.platform import Platform, running_platform
 
 MEMORY_MOST_KIB = 200 * 1024
@@ -49,23 +51,11 @@ OPERATIONS = "/iodm/northbound/v1.5.0/operations"
 DEVICES = "/iocm/app/dm/v1.4.0/devices"
 REGISTER = "/iocm/app/reg/v1.1.0/deviceCredentials"
 GROUPS = "/iocm/app/devgroup/v1.3.0/devGroups"
-ADD = "/iocm/app/dm/v1.1.0/devices/addDevGroupTagToDevices"
-REMOVE = "/iocm/app/dm/v1.1.0/devices/deleteDevGroupTagFromDevices"
 REGISTER_2 = "/iocm/app/reg/v2.0.0/deviceCredentials"
 SEC = "/iocm/app/sec/v1.1.0"
-JSON_CALLS = (
-    f"{SEC}/refreshToken",
-    f"{SEC}/logout",
-    REGISTER,
-    REGISTER_2,
-    f"{OPERATIONS}/softwareUpgrade",
-    f"{OPERATIONS}/firmwareUpgrade",
-    SUBSCRIBE,
-    SUBSCRIPTIONS,
-    GROUPS,
-    ADD,
-    REMOVE,
-)
+# Every call of the two doors that takes JSON, by its method and path: a new one is here by being declared.
+JSON_CALLS = tuple(way for way, one in CALLS.items() if one.body is not None)
+JSON_OPERATIONS = tuple(one for one in described() if one.body is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +90,19 @@ class Ground:
     @property
     def file_url(self) -> str:
         return f"{self.device_url}/softwaremodules/{self.ids['module']}/artifacts/meter.swu"
+
+    @property
+    def ids_by_part(self) -> dict[str, str]:
+        """What there is, by the names of the parts of paths at both doors."""
+        return {
+            "application_id": self.ours.app_id,
+            "device_id": self.ids["device"],
+            "name": self.ids["device"],
+            "group_id": self.ids["group"],
+            "file_id": self.ids["package"],
+            "operation_id": self.ids["task"],
+            "subscription_id": self.ids["subscription"],
+        }
 
     def rows(self) -> dict[str, int]:
         """How many there are in each table, read beside the running platform."""
@@ -216,7 +219,9 @@ async def furnish(ground: Ground) -> None:
     offer = (await ground.http.get(links["deploymentBase"]["href"], headers=ground.device_headers)).json()
     href = offer["deployment"]["chunks"][0]["artifacts"][0]["_links"]["download"]["href"]
     assert (await ground.http.get(href, headers=ground.device_headers)).status_code == 200
+    group = (await ground.call("POST", GROUPS, json={"name": "hall"})).json()
     ground.ids.update(
+        group=group["id"],
         device=registered["deviceId"],
         package=package["fileId"],
         task=task["operationId"],
@@ -270,13 +275,19 @@ BAD_JSON = {
     b'"notifyType":null,"callbackurl":null,"deviceInfo":null,"policy":null,"secret":null}',
     "too long": b'{"nodeId":"' + b"a" * 2_000_000 + b'"}',
 }
+OBJECTS = ("infinity", "a huge number", "an escaped NUL", "other types", "nulls")
 
 
 @pytest.mark.parametrize("what", BAD_JSON)
 async def test_a_body_that_does_not_fit_its_call_gets_the_familys_code(ground: Ground, what: str) -> None:
-    for path in JSON_CALLS:
-        answer = await ground.call("POST", path, content=BAD_JSON[what])
-        refused(answer, 400)
+    body = BAD_JSON[what]
+    for method, template in JSON_CALLS:
+        path = template.format(**ground.ids_by_part)
+        answer = await ground.call(method, path, content=body)
+        if what in OBJECTS and answer.is_success:  # all that it says is for other calls
+            assert (await ground.call(method, path, content=b"{}")).is_success, (method, path)
+        else:
+            refused(answer, 400)
 
 
 @pytest.mark.parametrize("body", [b"", b"appId", b"appId=%ff&secret=x", b"\xff\xfe", b"&" * 5000, b"{}"])
@@ -568,9 +579,10 @@ async def test_an_upload_that_is_cut_leaves_nothing(ground: Ground) -> None:
 
 
 async def test_a_body_that_says_it_is_huge_is_refused_before_it_is_sent(ground: Ground) -> None:
-    for length in (b"2000000", b"99999999999999999"):
-        for path in JSON_CALLS:
-            head = b"POST " + path.encode() + b" HTTP/1.1\r\n" + ground.head()
+    for length in (b"2000000", b"1073741824", b"99999999999999999"):
+        for method, template in JSON_CALLS:
+            path = template.format(**ground.ids_by_part)
+            head = f"{method} {path} HTTP/1.1\r\n".encode() + ground.head()
             answer = await ground.raw(
                 ground.platform.northbound_url,
                 head + b"expect: 100-continue\r\ncontent-length: " + length + b"\r\n\r\n",
@@ -793,10 +805,12 @@ async def test_the_operators_door_refuses_in_order(ground: Ground) -> None:
     transport = httpx2.AsyncHTTPTransport(uds=str(ground.platform.folder / "operator.sock"))
     async with httpx2.AsyncClient(transport=transport, base_url="http://operator/api/v1") as door:
         app = f"/applications/{ground.ours.app_id}"
-        for path in ("/applications", f"{app}/devices", f"{app}/secrets"):
+        for operation in JSON_OPERATIONS:
+            names = dict.fromkeys(operation.path_parameters, "1") | ground.ids_by_part
+            path = operation.shown_path.format(**names)
             for what, body in BAD_JSON.items():
-                answer = await door.post(path, content=body)
-                assert answer.status_code in (400, 404), (path, what, answer.text)
+                answer = await door.request(operation.method, path, content=body)
+                assert answer.status_code in (400, 404), (operation.method, path, what, answer.text)
         for body in (
             b"",
             b"x",
