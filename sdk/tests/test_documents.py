@@ -17,7 +17,17 @@ from fleetbell_sdk.frameworks import standalone
 from fleetbell_sdk.inbox import Failed, Gap, SqliteInbox, Stock
 from fleetbell_sdk.legacy import platform, push
 from fleetbell_sdk.legacy.dto import Dto
-from fleetbell_sdk.testing import Delivery, Outcome, Signed, Story, deliver, software_result
+from fleetbell_sdk.testing import (
+    Called,
+    Delivery,
+    FakePlatform,
+    Outcome,
+    Pushed,
+    Signed,
+    Story,
+    deliver,
+    software_result,
+)
 
 from .certificates import Certificates
 from .scripted import Answer, Platform
@@ -54,7 +64,7 @@ VALUES: set[type] = {
     kind
     for kind in (getattr(fleetbell_sdk, name) for name in fleetbell_sdk.__all__)
     if inspect.isclass(kind) and dataclasses.is_dataclass(kind) and kind not in KEYS
-} | {Outcome, Delivery, Signed, Gap, Failed, Stock}
+} | {Outcome, Delivery, Signed, Called, Pushed, Gap, Failed, Stock}
 DTOS: set[type] = {
     kind
     for kind in (getattr(legacy, name) for name in legacy.__all__)
@@ -82,6 +92,7 @@ CLASSES: set[type] = {
     standalone.Server,
     legacy.PushMessageReceiver,
     signature.SignatureInvalid,
+    FakePlatform,
 }
 # Words of the page in code type that are not the names of modules, parameters, methods or fields.
 WORDS = {
@@ -111,6 +122,8 @@ WORDS = {
     ),
     *("LogUtil", "app"),  # modules of the original
     *("host", "port", "reason", "is_lasting"),  # attributes that are set when an object is made
+    *("calls", "signing_keys"),  # the same, of a fake platform
+    *("fleetbell_platform", "fleetbell_client"),  # fixtures
 }
 
 
@@ -135,7 +148,7 @@ def offered(module: str) -> dict[str, object]:
 def callables() -> dict[str, list[Callable[..., object]]]:
     """What the page may show with its parameters, by name."""
     found: dict[str, list[Callable[..., object]]] = {"receive": [Receiver.receive], "on": [Receiver.on]}
-    shown = (Client, AsyncClient, Receiver, fleetbell_sdk.KeySet, SqliteInbox)
+    shown = (Client, AsyncClient, Receiver, fleetbell_sdk.KeySet, SqliteInbox, FakePlatform)
     found |= {kind.__name__: [kind] for kind in shown}
     offers = [offered(module) for module in MODULES]
     offers += [
@@ -149,6 +162,7 @@ def callables() -> dict[str, list[Callable[..., object]]]:
             standalone.Server,
             Story,
             Delivery,
+            FakePlatform,
         )
     ]
     offers += [dict(vars(legacy.PushMessageReceiver))]

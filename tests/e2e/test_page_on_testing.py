@@ -21,4 +21,4 @@ def test_the_tests_of_the_page_on_testing_pass(pytester: pytest.Pytester) -> Non
 
     outcomes = ran.parseoutcomes()
     assert set(outcomes) == {"passed"}
-    assert outcomes["passed"] > 50
+    assert outcomes["passed"] > 90

@@ -23,6 +23,7 @@ dev-a FAIL package check failed
 from __future__ import annotations
 
 from fleetbell_sdk.signature import new_private_key, new_secret
+from fleetbell_sdk.testing.fake import Called, FakePlatform, NotDelivered, Pushed
 from fleetbell_sdk.testing.messages import (
     REASONS,
     RESULT_CODES,
@@ -57,8 +58,12 @@ __all__ = [
     "REASONS",
     "RESULT_CODES",
     "WRONG",
+    "Called",
     "Delivery",
+    "FakePlatform",
+    "NotDelivered",
     "Outcome",
+    "Pushed",
     "Signed",
     "Story",
     "ahead",

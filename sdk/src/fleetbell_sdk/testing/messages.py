@@ -250,7 +250,7 @@ def _version(outcome: Outcome, target_version: str, source_version: str) -> str:
     return target_version if outcome.result is UpgradeResult.SUCCESS else source_version
 
 
-_INFO_FIELDS: Final = (  # in the order of the documents
+INFO_FIELDS: Final = (  # in the order of the documents
     *("nodeId", "name", "description", "manufacturerId", "manufacturerName", "mac", "location", "deviceType"),
     *("model", "swVersion", "fwVersion", "hwVersion", "protocolType", "bridgeId", "status", "statusDetail"),
     *("mute", "supportedSecurity", "isSecurity", "signalStrength", "sigVersion", "serialNumber"),
@@ -261,7 +261,7 @@ _METER: Final = DeviceInfo(
 )
 
 
-def device_added(device_id: str = "dev-a", info: DeviceInfo = _METER) -> OtherMessage:
+def device_added(device_id: str = "dev-a", info: DeviceInfo | Mapping[str, str] = _METER) -> OtherMessage:
     """A message that a device was registered.
 
     >>> device_added("dev-b", DeviceInfo(node_id="meter-18")).fields["deviceInfo"]["nodeId"]
@@ -272,7 +272,9 @@ def device_added(device_id: str = "dev-a", info: DeviceInfo = _METER) -> OtherMe
     )
 
 
-def device_info_changed(device_id: str = "dev-a", info: DeviceInfo = _METER) -> OtherMessage:
+def device_info_changed(
+    device_id: str = "dev-a", info: DeviceInfo | Mapping[str, str] = _METER
+) -> OtherMessage:
     """A message that something is known of a device that was not, or is something else now."""
     return other_message(NotifyType.DEVICE_INFO_CHANGED, **_names(device_id), deviceInfo=_info(info))
 
@@ -286,10 +288,11 @@ def _names(device_id: str) -> dict[str, str]:
     return {"deviceId": device_id, "gatewayId": device_id}  # a device is connected directly
 
 
-def _info(info: DeviceInfo) -> dict[str, str | None]:
-    """All fields of the documents; null what is not known."""
-    known = {"status": "OFFLINE", "statusDetail": "NOT_ACTIVE", "isSecurity": "FALSE"} | info.written()
-    return {name: known.get(name) for name in _INFO_FIELDS}
+def _info(info: DeviceInfo | Mapping[str, str]) -> dict[str, str | None]:
+    """All fields of the documents; null what is not known. A mapping has them under their wire names."""
+    said = info.written() if isinstance(info, DeviceInfo) else dict(info)
+    known = {"status": "OFFLINE", "statusDetail": "NOT_ACTIVE", "isSecurity": "FALSE"} | said
+    return {name: known.get(name) or None for name in INFO_FIELDS}
 
 
 def other_message(notify_type: str, **fields: object) -> OtherMessage:

@@ -34,6 +34,7 @@ __all__ = [
     "ahead",
     "altered",
     "forged",
+    "key_of",
     "push_headers",
     "signed",
     "stale",
@@ -195,10 +196,13 @@ WRONG: Final[Mapping[str, Callable[[Message, Keys], Signed]]] = MappingProxyType
 
 def _keys(given: Keys) -> tuple[list[Secret], list[PrivateKey]]:
     several = [given] if isinstance(given, str | Secret | PrivateKey) else given
-    keys = [_key(each) if isinstance(each, str) else each for each in several]
+    keys = [key_of(each) for each in several]
     secrets = [key for key in keys if isinstance(key, Secret)]
     return secrets, [key for key in keys if isinstance(key, PrivateKey)]
 
 
-def _key(text: str) -> Secret | PrivateKey:
-    return PrivateKey.parse(text) if text.strip().startswith("whsk_") else Secret.parse(text)
+def key_of(given: Key) -> Secret | PrivateKey:
+    """The key itself. Raises KeyInvalid for a text that is none."""
+    if not isinstance(given, str):
+        return given
+    return PrivateKey.parse(given) if given.strip().startswith("whsk_") else Secret.parse(given)

@@ -1,0 +1,41 @@
+"""The pytest plugin of the SDK: a fake platform for each test that asks for one.
+
+pytest finds it by itself where ``fleetbell-sdk`` is installed; who does not ask for a fixture pays nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from fleetbell_sdk.client import Client
+    from fleetbell_sdk.testing import FakePlatform
+
+__all__ = ["fleetbell_client", "fleetbell_platform"]
+
+_MARKER = "fleetbell_platform(**arguments): how the fake platform of this test is made, such as tls=True"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known, for runs with ``--strict-markers``."""
+    config.addinivalue_line("markers", _MARKER)
+
+
+@pytest.fixture
+def fleetbell_platform(request: pytest.FixtureRequest) -> Iterator[FakePlatform]:
+    """A fake platform that ends with the test; see fleetbell_sdk.testing.FakePlatform."""
+    from fleetbell_sdk.testing import FakePlatform  # noqa: PLC0415  (only for tests that ask for it)
+
+    marker = request.node.get_closest_marker("fleetbell_platform")
+    with FakePlatform(**(marker.kwargs if marker else {})) as platform:
+        yield platform
+
+
+@pytest.fixture
+def fleetbell_client(fleetbell_platform: FakePlatform) -> Iterator[Client]:
+    """A client of the fake platform's application."""
+    with fleetbell_platform.client() as client:
+        yield client

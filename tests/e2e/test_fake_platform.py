@@ -1,0 +1,548 @@
+"""The SDK's fake platform tells no lies: one scenario, driven by the SDK against the fake and against a real
+platform with a real device door, is answered alike and pushed alike.
+
+Compared are the status and the body of every answer, and what every push says and in which order, after ids,
+times and secrets were replaced by what they stand for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+import ssl
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx2
+
+from fleetbell_sdk import (
+    UPGRADE_TYPES,
+    Context,
+    DeviceInfo,
+    NotifyType,
+    Policy,
+    PushMessage,
+    Receiver,
+    Targets,
+    flows,
+)
+from fleetbell_sdk.errors import ApiRefused
+from fleetbell_sdk.flows import Flow, Multipart, Request, Response, Session
+from fleetbell_sdk.frameworks.standalone import serve
+from fleetbell_sdk.testing import FakePlatform, body_of, outcome_of
+from fleetbell_sdk.wire import UpgradeState
+from tests.e2e.device import device
+from tests.e2e.platform import Platform, running_platform
+
+NEWS_S = 30.0
+NEWS_TYPES = ("deviceAdded", "deviceInfoChanged", "deviceDeleted")
+ACME = DeviceInfo(manufacturer_name="Acme", device_type="WaterMeter", model="WM10")
+
+
+class World(Protocol):
+    """A platform and its devices, the fake one or the real one."""
+
+    url: str
+    app_id: str
+    login_secret: str
+    signing_secret: str
+    trust: Any
+
+    def report(self, node_id: str, device_id: str, secret: str, version: str) -> None:
+        """The device tells its software version."""
+
+    def run(self, operation_id: str, outcome: str, *devices: tuple[str, str, str]) -> None:
+        """Each of the devices (node id, device id, secret) carries out what it is offered."""
+
+
+@dataclass
+class Fake:
+    platform: FakePlatform
+    trust: Any = True
+
+    def __post_init__(self) -> None:
+        self.url = self.platform.url
+        self.app_id = self.platform.app_id
+        self.login_secret = self.platform.login_secret
+        self.signing_secret = self.platform.signing_secret
+
+    def report(self, node_id: str, device_id: str, secret: str, version: str) -> None:
+        self.platform.report_versions(device_id, sw_version=version)
+
+    def run(self, operation_id: str, outcome: str, *devices: tuple[str, str, str]) -> None:
+        for _, device_id, _ in devices:
+            self.platform.run_upgrade(operation_id, outcome, device_ids=[device_id])
+
+
+@dataclass
+class Real:
+    platform: Platform
+    app_id: str
+    login_secret: str
+    signing_secret: str
+    loop: asyncio.AbstractEventLoop
+
+    def __post_init__(self) -> None:
+        self.url = self.platform.northbound_url
+        self.trust = ssl.create_default_context(cafile=str(self.platform.ca_file))
+
+    def report(self, node_id: str, device_id: str, secret: str, version: str) -> None:
+        async def tell() -> None:
+            async with device(self.platform, node_id, secret) as one:
+                await one.versions(sw_version=version)
+
+        asyncio.run_coroutine_threadsafe(tell(), self.loop).result(NEWS_S)
+
+    def run(self, operation_id: str, outcome: str, *devices: tuple[str, str, str]) -> None:
+        async def carry_out(node_id: str, secret: str) -> None:
+            async with device(self.platform, node_id, secret) as one:
+                offer = await one.offer()
+                if outcome == "0":
+                    await offer.install()
+                    return
+                ended = outcome_of(outcome)
+                await offer.download()
+                if ended.reached is UpgradeState.UPDATING:
+                    await offer.say("proceeding")
+                await offer.say("closed", "failure", code=int(ended.error_code), details=ended.description)
+
+        for node_id, _, secret in devices:
+            asyncio.run_coroutine_threadsafe(carry_out(node_id, secret), self.loop).result(NEWS_S)
+
+
+@dataclass
+class Pushes:
+    """What an application's receiver has got, by device."""
+
+    url: str = ""
+    told: dict[str, list[PushMessage]] = field(default_factory=lambda: defaultdict(list))
+    places: dict[str, list[int | None]] = field(default_factory=lambda: defaultdict(list))
+    _known: dict[str, object] = field(default_factory=dict)
+    _news: threading.Condition = field(default_factory=threading.Condition)
+
+    def take(self, message: PushMessage, context: Context) -> None:
+        fields = json.loads(body_of(message))
+        info = fields.get("deviceInfo", {})
+        with self._news:
+            assert context.skipped == 0
+            self.places[fields["deviceId"]].append(context.sequence)
+            if info and _but_for_presence(info) == self._known.get(fields["deviceId"]):
+                return  # it came online or fell silent, of which the real platform tells some seconds later
+            if info:
+                self._known[fields["deviceId"]] = _but_for_presence(info)
+            self.told[fields["deviceId"]].append(message)
+            self._news.notify_all()
+
+    def until(self, device_id: str, count: int) -> None:
+        """Return when so many messages about the device have come."""
+        with self._news:
+            came = self._news.wait_for(lambda: len(self.told[device_id]) >= count, NEWS_S)
+            assert came, self.told[device_id]
+
+
+def _but_for_presence(info: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in info.items() if name not in {"status", "statusDetail"}}
+
+
+@contextmanager
+def receiving(signing_secret: str) -> Iterator[Pushes]:
+    receiver, pushes = Receiver(signing_secret), Pushes()
+    for notify_type in NotifyType:
+        receiver.on(str(notify_type))(pushes.take)
+    with serve(receiver, "127.0.0.1", 0, plain_http=True) as server:
+        pushes.url = f"http://127.0.0.1:{server.port}/push"
+        yield pushes
+
+
+class Story:
+    """Every answer, with ids, times and secrets replaced by what they stand for."""
+
+    def __init__(self, world: World, http: httpx2.Client, url: str) -> None:
+        self._http = http
+        self._url = url
+        self._session = Session(world.app_id, world.login_secret)
+        self._names: dict[str, str] = {}
+        self.answers: list[tuple[str, int, object]] = []
+
+    def call(self, flow: Callable[..., Flow[Any]], *given: Any, **named: Any) -> Any:
+        """Drive a call of the SDK, and keep its answers; a refusal is returned like any other result."""
+        running = flow(self._session, *given, **named)
+        try:
+            step = next(running)
+            while True:
+                assert isinstance(step, Request), step
+                step = running.send(self._send(step))
+        except StopIteration as ended:
+            return ended.value
+        except ApiRefused as refused:
+            return refused
+
+    def raw(self, method: str, path: str, body: bytes = b"", **headers: str) -> None:
+        """A call that the SDK would not make."""
+        self._send(Request(method, path, headers, body))
+
+    def _send(self, request: Request) -> Response:
+        body = request.body
+        content = b"".join(chunk for chunk, _ in body.chunks()) if isinstance(body, Multipart) else body
+        answer = self._http.request(
+            request.method, request.path, headers=dict(request.headers), content=content
+        )
+        what = f"{request.method} {self.named(request.path.partition('?')[0])}"
+        shown: object = self.plain(json.loads(answer.content)) if answer.content else None
+        self.answers.append((what, answer.status_code, shown))
+        return Response(answer.status_code, answer.content)
+
+    def until_it_waits(self, operation_id: str) -> None:
+        """Return when a device of the task has its retry before it; nothing is kept of the question."""
+        kept, deadline = list(self.answers), time.monotonic() + NEWS_S
+        while not self.call(flows.sub_task_page, operation_id, status="wait", **PAGE).items:
+            assert time.monotonic() < deadline, "no retry has begun"
+            time.sleep(0.05)
+        self.answers = kept
+
+    def named(self, text: str) -> str:
+        """The text with the ids in it replaced."""
+        for value, name in sorted(self._names.items(), key=lambda item: -len(item[0])):
+            text = re.sub(rf"(?<![\w-]){re.escape(value)}(?![\w-])", name, text)
+        return text
+
+    def plain(self, value: object, key: str = "") -> object:
+        """The value with everything replaced that is another one each time."""
+        match value:
+            case dict():
+                return {name: self.plain(each, name) for name, each in value.items()}
+            case list():
+                return [self.plain(each, key) for each in value]
+            case str() if key == "error_desc":
+                return "..."
+            case str() if re.fullmatch(r"\d{8}T\d{6}Z", value):
+                return "a time"
+            case str() if value and key in _SECRETS:
+                return f"a {key}"
+            case str() if value and key in _IDS:
+                kind = _IDS[key]
+                known = [name for name in self._names.values() if name.startswith(kind)]
+                return self._names.setdefault(value, f"{kind}#{len(known) + 1}")
+            case str() if key == "upgradeTime" and value.isdecimal():
+                return "seconds"
+            case str() if key in {"status", "statusDetail"} and value in _HEARD:
+                return "heard or not"  # the real platform writes contacts down some seconds later
+            case str() if value == self._url:
+                return "the receiver"
+        return value
+
+
+_HEARD = {"ONLINE", "OFFLINE", "NONE", "NOT_ACTIVE"}
+_SECRETS = {"accessToken", "refreshToken", "verifyCode", "psk", "secret"}
+_IDS = {
+    "deviceId": "device",
+    "gatewayId": "device",
+    "devices": "device",
+    "deviceIds": "device",
+    "operationId": "task",
+    "subOperationId": "sub task",
+    "fileId": "package",
+    "subscriptionId": "subscription",
+    "id": "group",
+    "devGroupId": "group",
+    "appId": "application",
+    "creator": "application",
+}
+EVERY_DEVICE = {
+    "name": None,
+    "device_type": None,
+    "protocol_type": None,
+    "location": None,
+    "status": None,
+    "sort": None,
+    "page_no": 0,
+    "page_size": 10,
+}
+EVERY_TASK = {
+    "operation_type": None,
+    "status": None,
+    "device_type": None,
+    "model": None,
+    "manufacturer_name": None,
+    "device_id": None,
+    "page_no": 0,
+    "page_size": 10,
+}
+EVERY_PACKAGE = {
+    "file_type": None,
+    "device_type": None,
+    "model": None,
+    "manufacturer_name": None,
+    "version": None,
+    "page_no": 0,
+    "page_size": 10,
+}
+PAGE = {"page_no": 0, "page_size": 10}
+
+
+def tell(story: Story, world: World, pushes: Pushes) -> None:
+    """The scenario: everything an application does in its life, and much that it should not."""
+    call = story.call
+    _begin(story, pushes.url)
+    devices = _devices(story, world)
+    hall = _groups(story, [device_id for _, device_id, _ in devices])
+    soft, firm, other = _packages(story)
+    ids = [device_id for _, device_id, _ in devices]
+
+    _tasks_that_cannot_be(story, soft, firm, other, ids)
+    good = call(flows.create_task, "softwareUpgrade", soft, ids[:2], None)
+    call(flows.sub_task_page, good, status=None, **PAGE)
+    call(flows.create_task, "softwareUpgrade", soft, _meters(hall), None)
+    call(flows.delete_device, ids[0], cascade=None)
+    call(flows.refresh_device_key, ids[0], node_id="meter-9", verify_code=None, timeout_s=None)
+    call(flows.delete_package, soft)
+    pushes.until(ids[0], 4)  # registered, its name, its version, the conflict of the second task
+    pushes.until(ids[1], 3)
+    world.run(good, "0", devices[0])
+    world.run(good, "10", devices[1])
+    pushes.until(ids[0], 4 + 6)  # the states, idle, the result, the new version
+    pushes.until(ids[1], 3 + 5)
+    call(flows.task, good)
+    call(flows.sub_task_page, good, status="fail", **PAGE)
+    call(flows.device, ids[0])
+
+    again = Policy(retry_type=True, retry_times=1)
+    retried = call(flows.create_task, "softwareUpgrade", soft, ids[:2], again)
+    pushes.until(ids[0], 10 + 5)  # it runs the version already
+    call(flows.task, retried)
+    world.run(retried, "4", devices[1])
+    pushes.until(ids[1], 8 + 4)
+    story.until_it_waits(retried)
+    call(flows.task, retried)
+    call(flows.sub_task_page, retried, status=None, **PAGE)
+    stopped = call(flows.create_task, "firmwareUpgrade", firm, ids[2:], None)
+    call(flows.stop_task, stopped)
+    call(flows.stop_task, stopped)
+    call(flows.stop_task, "op-nobody")
+    call(flows.task, stopped)
+    call(flows.stop_task, retried)
+    pushes.until(ids[1], 12 + 1)
+    pushes.until(ids[2], 2)
+    call(flows.task_page, **EVERY_TASK)
+    call(flows.task_page, **{**EVERY_TASK, "status": "stop", "operation_type": "firmware_upgrade"})
+    call(flows.task_page, **{**EVERY_TASK, "page_size": 101})
+    call(flows.task_page, **{**EVERY_TASK, "status": "FAIL"})
+    _end(story, pushes, soft, hall, ids)
+
+
+def _meters(group_name: str) -> Targets:
+    return Targets(
+        device_groups=(group_name,), device_type="WaterMeter", model="WM10", manufacturer_name="Acme"
+    )
+
+
+def _begin(story: Story, url: str) -> None:
+    call = story.call
+    story.raw("GET", "/iocm/app/dm/v1.4.0/devices?pageNo=0")
+    story.raw("POST", "/iocm/app/sec/v1.1.0/login", b"appId=nobody&secret=wrong")
+    story.raw("POST", "/iocm/app/sec/v1.1.0/login", b"appId=nobody")
+    call(flows.login)
+    call(flows.refresh)
+    for notify_type in UPGRADE_TYPES:
+        call(flows.subscribe, notify_type, url)
+    call(flows.subscribe, "swUpgradeResultNotify", url, coalesce=False)
+    call(flows.subscribe, "deviceAdded", url)
+    call(flows.subscribe, "swUpgradeResultNotify", "https://receiver.example/push")
+    call(flows.subscribe, "swUpgradeResultNotify", "")
+    for news in NEWS_TYPES:
+        call(flows.subscribe_service_data, news, url)
+    call(flows.subscribe_service_data, "ruleEvent", url)
+    listed = call(flows.subscription_page, notify_type=None, **PAGE)
+    call(flows.subscription_page, notify_type="deviceAdded", **PAGE)
+    call(flows.subscription, listed.items[0].subscription_id)
+    call(flows.subscription, "sub-nobody")
+    other = call(flows.subscribe_service_data, "deviceAdded", "https://127.0.0.1:9/other")
+    call(flows.unsubscribe, other.subscription_id)
+    call(flows.unsubscribe, other.subscription_id)
+    call(flows.unsubscribe_all, notify_type="deviceAdded", callback_url="https://127.0.0.1:9/other")
+
+
+def _devices(story: Story, world: World) -> list[tuple[str, str, str]]:
+    call = story.call
+    nothing = {
+        "verify_code": None,
+        "end_user_id": None,
+        "imsi": None,
+        "psk": None,
+        "timeout_s": None,
+        "is_secure": None,
+        "product_id": None,
+    }
+    made = []
+    for node_id in ("meter-1", "meter-2", "meter-3"):
+        new = call(flows.register_device, node_id, info=ACME, with_secret=True, **nothing)
+        made.append((node_id, new.device_id, new.secret))
+    call(flows.register_device, "meter-1", info=None, with_secret=False, **nothing)
+    call(flows.register_device, "", info=None, with_secret=False, **nothing)
+    fourth = {
+        **nothing,
+        "psk": "00ff00ff",
+        "timeout_s": 60,
+        "verify_code": "v",
+        "imsi": "46001",
+        "is_secure": True,
+    }
+    pump = call(flows.register_device, "pump-1", info=None, with_secret=False, **fourth)
+    call(flows.register_device, "pump-2", info=None, with_secret=False, **{**nothing, "psk": "no"})
+    story.raw("POST", "/iocm/app/reg/v1.1.0/deviceCredentials", b"{")
+    call(flows.device, made[0][1])
+    call(flows.device, "dev-nobody")
+    call(flows.device_page, **EVERY_DEVICE)
+    call(flows.device_page, **{**EVERY_DEVICE, "device_type": "WaterMeter", "sort": "ASC"})
+    call(flows.device_page, **{**EVERY_DEVICE, "page_size": 251})
+    call(flows.device_page, **{**EVERY_DEVICE, "sort": "UP"})
+    call(flows.modify_device, made[0][1], {"name": "Hall", "location": "north"})
+    call(flows.modify_device, made[0][1], {"name": "Hall"})
+    call(flows.modify_device, made[0][1], {"mute": "PERHAPS"})
+    call(flows.refresh_device_key, pump.device_id, node_id="pump-9", verify_code=None, timeout_s=30)
+    call(flows.refresh_device_key, pump.device_id, node_id="meter-1", verify_code=None, timeout_s=None)
+    call(flows.device_activation, pump.device_id)
+    call(flows.delete_device, pump.device_id, cascade=True)
+    call(flows.delete_device, pump.device_id, cascade=None)
+    for node_id, device_id, secret in made[:2]:
+        world.report(node_id, device_id, secret, "1.0")
+    return made
+
+
+def _groups(story: Story, ids: list[str]) -> str:
+    call = story.call
+    words = {"description": None, "max_devices": None}
+    hall = call(flows.create_group, "hall", ids[:1], description="north", max_devices=2)
+    call(flows.create_group, "hall", [], **words)
+    call(flows.create_group, "", [], **words)
+    call(flows.create_group, "yard", ["dev-nobody"], **words)
+    call(flows.add_to_group, hall.group_id, [ids[1], ids[0]])
+    call(flows.add_to_group, hall.group_id, [ids[2]])
+    call(flows.add_to_group, hall.group_id, ["dev-nobody"])
+    call(flows.add_to_group, "grp-nobody", ids)
+    call(flows.group_device_page, hall.group_id, **PAGE)
+    call(flows.group_device_page, "grp-nobody", **PAGE)
+    call(flows.modify_group, hall.group_id, name=None, description="south", max_devices=1)
+    call(flows.modify_group, hall.group_id, name="halls", description=None, max_devices=0)
+    yard = call(flows.create_group, "yard", ids, **words)
+    call(flows.remove_from_group, yard.group_id, ids[:2])
+    call(flows.group, yard.group_id)
+    call(flows.group_page, name=None, **PAGE)
+    call(flows.group_page, name="yard", **PAGE)
+    call(flows.delete_group, yard.group_id)
+    call(flows.delete_group, yard.group_id)
+    return "halls"
+
+
+def _packages(story: Story) -> tuple[str, str, str]:
+    call = story.call
+
+    def upload(file_name: str, **fields: str) -> Any:
+        return call(flows.upload_package, io.BytesIO(b"better\r\n--soft\r\n"), file_name, fields)
+
+    acme = {"deviceType": "WaterMeter", "model": "WM10", "manufacturerName": "Acme"}
+    soft = upload("app.bin", fileType="softwarePackage", version="2.0", **acme)
+    upload("app.bin", fileType="softwarePackage", version="2.0", **acme)
+    firm = upload("firm.bin", fileType="firmwarePackage", version="F2")
+    other = upload(
+        "pump.bin", fileType="softwarePackage", version="2.0", deviceType="Pump", name="pump", description="d"
+    )
+    upload("app.bin", fileType="software", version="2.0")
+    upload("app.bin", fileType="softwarePackage")
+    upload("app.bin", fileType="softwarePackage", version="3.0", sha256="0" * 64)
+    story.call(
+        flows.upload_package, io.BytesIO(b""), "empty.bin", {"fileType": "softwarePackage", "version": "3"}
+    )
+    call(flows.package, soft.file_id)
+    call(flows.package, "pkg-nobody")
+    call(flows.package_page, **EVERY_PACKAGE)
+    call(flows.package_page, **{**EVERY_PACKAGE, "file_type": "softwarePackage", "device_type": "Pump"})
+    call(flows.package_page, **{**EVERY_PACKAGE, "page_no": -1})
+    return soft.file_id, firm.file_id, other.file_id
+
+
+def _tasks_that_cannot_be(story: Story, soft: str, firm: str, other: str, ids: list[str]) -> None:
+    def create(file_id: str, devices: list[str] | Targets, policy: Policy | None = None) -> None:
+        story.call(flows.create_task, "softwareUpgrade", file_id, devices, policy)
+
+    create(soft, [])
+    create(soft, ["dev-nobody"])
+    create("pkg-nobody", ids)
+    create(firm, ids)
+    create(other, ids)
+    create(soft, [f"dev-{number}" for number in range(257)])
+    create(soft, Targets(devices=(ids[0],), device_groups=("halls",)))
+    create(soft, Targets(device_groups=("halls",)))
+    create(soft, Targets(device_groups=("halls",), manufacturer_name="Acme"))
+    create(soft, Targets(device_groups=("halls",), manufacturer_name="Acme", device_type="WaterMeter"))
+    create(soft, _meters("nowhere"))
+    create(soft, Targets(device_groups=("halls",), device_type="Pump", model="P", manufacturer_name="Acme"))
+    create(soft, ids, Policy(execute_type="later"))
+    create(soft, ids, Policy(execute_type="custom"))
+    create(soft, ids, Policy(retry_type=True))
+    create(soft, ids, Policy(retry_type=True, retry_times=6))
+    story.call(flows.task, "op-nobody")
+    story.call(flows.sub_task_page, "op-nobody", status=None, **PAGE)
+
+
+def _end(story: Story, pushes: Pushes, soft: str, hall: str, ids: list[str]) -> None:
+    call = story.call
+    call(flows.delete_package, soft)
+    call(flows.delete_package, soft)
+    call(flows.delete_device, ids[2], cascade=None)
+    pushes.until(ids[2], 3)
+    call(flows.group_page, name=hall, **PAGE)
+    call(flows.unsubscribe_all, notify_type="deviceAdded", callback_url=None)
+    call(flows.unsubscribe_all, notify_type=None, callback_url=None)
+    call(flows.unsubscribe_all, notify_type=None, callback_url=None)
+    call(flows.logout)
+    story.raw("GET", "/iocm/app/dm/v1.4.0/devices?pageNo=0", Authorization="Bearer gone")
+
+
+def told_by(world: World) -> tuple[list[tuple[str, int, object]], dict[str, object]]:
+    """The answers of the whole scenario, and the pushes of each device."""
+    with (
+        receiving(world.signing_secret) as pushes,
+        httpx2.Client(base_url=world.url, verify=world.trust, trust_env=False) as http,
+    ):
+        story = Story(world, http, pushes.url)
+        tell(story, world, pushes)
+        by_device: dict[str, object] = {
+            story.named(device_id): [story.plain(json.loads(body_of(message))) for message in told]
+            for device_id, told in pushes.told.items()
+        }
+        assert all(places == list(range(1, len(places) + 1)) for places in pushes.places.values())
+    return story.answers, by_device
+
+
+async def test_the_fake_platform_answers_and_pushes_as_the_real_one(short_path: Path) -> None:
+    settings = {
+        "northbound__calls_per_window": "100000",
+        "callbacks__allow_http": "true",
+        "tasks__retry_wait_s": "0",
+    }
+    with FakePlatform() as fake:
+        answers, pushes = await asyncio.to_thread(told_by, Fake(fake))
+    async with running_platform(short_path / "data", **settings) as platform:
+        made = await platform.run("app", "create", "Meters", "--id", "app-0001")
+        real = Real(
+            platform,
+            "app-0001",
+            made["login_secret"],
+            made["signing_secret"],
+            asyncio.get_running_loop(),
+        )
+        real_answers, real_pushes = await asyncio.to_thread(told_by, real)
+
+    assert len(answers) > 120
+    for ours, theirs in zip(answers, real_answers, strict=True):
+        assert ours == theirs
+    assert pushes == real_pushes
