@@ -10,6 +10,7 @@ from benchmarks import (
     delivery,
     figures,
     growth,
+    imports,
     isolation,
     latency,
     polls,
@@ -148,3 +149,10 @@ def test_what_is_missing_is_named(monkeypatch: MonkeyPatch, find, missing, sente
 
 def test_machine_and_load_stand_beside_the_figures():
     assert {"cpu", "load", "sqlite", "transport"} <= set(figures.machine())
+
+
+def test_each_import_is_measured_in_every_round():
+    found = imports.run(1)
+
+    assert found.keys() == {"nothing", *imports.PROGRAMS}
+    assert found["a client, and making one"][0].cpu_s > found["nothing"][0].cpu_s > 0
