@@ -69,7 +69,7 @@ def script(page: Path, folder: str) -> str:
     return made
 
 
-def run(made: str, folder: Path, replaced: Mapping[str, str]) -> str:
+def run(made: str, folder: Path, replaced: Mapping[str, str], *, within_s: float = PAGE_S) -> str:
     """What the commands print, run in a folder that looks like a clone which has been set up.
 
     ``replaced`` are the addresses that the page names, and how to find those that they have here.
@@ -92,7 +92,7 @@ def run(made: str, folder: Path, replaced: Mapping[str, str]) -> str:
         start_new_session=True,
     )
     try:
-        output, _ = process.communicate(timeout=PAGE_S)
+        output, _ = process.communicate(timeout=within_s)
     finally:
         _end_all(process.pid)
         process.wait()

@@ -44,15 +44,19 @@ class Platform:
 
     async def run(self, *arguments: str) -> Any:
         """What ``fleetbell ... --json`` prints, beside the running platform."""
+        return json.loads(await self.say(*arguments, "--json"))
+
+    async def say(self, *arguments: str) -> str:
+        """What ``fleetbell ...`` prints, beside the running platform."""
         process = await asyncio.create_subprocess_exec(
-            *_fleetbell(*arguments, "--json", "--folder", str(self.folder)),
+            *_fleetbell(*arguments, "--folder", str(self.folder)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=_environment({}),
         )
         out, err = await process.communicate()
         assert process.returncode == 0, err.decode()
-        return json.loads(out)
+        return out.decode()
 
 
 @asynccontextmanager

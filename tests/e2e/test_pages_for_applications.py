@@ -6,7 +6,7 @@ import json
 import re
 import sqlite3
 import subprocess
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -179,12 +179,18 @@ def test_the_command_that_moves_imports_makes_an_old_program_the_example(tmp_pat
     assert moved == example.replace("com.huawei.iotplatform", "fleetbell_sdk.legacy")
 
 
+@pytest.mark.timeout(240)
 def test_the_page_on_failures_shows_every_result_code_and_reason(short_path: Path) -> None:
-    said = run(script(FAILURES, "failure-trial"), short_path, {"https://127.0.0.1:8743": PLATFORM_HERE})
+    here = {"https://127.0.0.1:8743": PLATFORM_HERE}
+    said = run(script(FAILURES, "failure-trial"), short_path, here, within_s=220)
 
-    results = re.findall(r"^result \S+ (?:SUCCESS|FAIL) (\d+) (.+)$", said, re.MULTILINE)
+    results = re.findall(r"^\S+ result \S+ (?:SUCCESS|FAIL) (\d+) (.+)$", said, re.MULTILINE)
     assert {(fate.ended.error_code, fate.ended.description) for fate in KNOWN_FATES.values()} < set(results)
     assert results.count(("301", "the enclosure is frozen")) == 2 * 2  # and again in the retry
+    seen = Counter(re.findall(r"^(\S+) (?:state|result) ", said, re.MULTILINE))
+    assert Counter(seen.values())[2] == 3 * (len(UPGRADED) + 1)
+    assert max(seen.values()) == 2
+    assert "sent twice; the other one: answered 200" in said
 
 
 def test_the_page_on_failures_names_every_fate_beside_its_result() -> None:

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from fleetbell.domain.chaos import Chaos
 from tests.repository.tree import ROOT, files
 
 PAGE = ROOT / "docs/reference/logs.md"
@@ -21,6 +22,7 @@ SPREAD = {  # what ** adds, by the source text that stands behind it
         "operator_socket",
         "ca_file",
     },
+    "msgspec.structs.asdict(row.chaos)": set(Chaos.__struct_fields__),
     "module.ids": {"file_id", "device_id", "action_id"},
     "ids_in(head.body)": {"device_id", "operation_id", "sub_operation_id"},
 }

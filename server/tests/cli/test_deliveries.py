@@ -134,3 +134,18 @@ def test_an_endpoint_is_paused_slowed_and_resumed(used: Shell) -> None:
     assert "pause the endpoint" in used("endpoint rate 1 0", code=1)
     assert "there is no endpoint '9'" in used("endpoint pause 9", code=1)
     assert "see: fleetbell endpoint list" in used("endpoint show https://nowhere.example:1/", code=1)
+
+
+def test_an_endpoint_has_chaos_for_a_while(used: Shell) -> None:
+    made = used("endpoint chaos 1 --delay 0 2 --duplicate 0.2 --refuse 0.05 --for 2h")
+    assert "chaos (0 to 2 s late, 20% twice, 5% refused) that ends in 1 h" in made
+    assert "fleetbell endpoint chaos 1 --off" in made
+    assert "healthy, has chaos" in used("endpoint list")
+    shown = used("endpoint show 1")
+    assert "chaos           (0 to 2 s late, 20% twice, 5% refused) that ends in 1 h" in shown
+
+    assert "on purpose" in used("endpoint chaos", URL, "--off")
+    assert used.json("endpoint show 1")["chaos"] is None
+    assert "needs a delay, or a share" in used("endpoint chaos 1", code=1)
+    assert "at most 24 hours" in used("endpoint chaos 1 --reorder 0.5 --for 2d", code=1)
+    assert "such as 90s, 15min, 2h or 7d" in used("endpoint chaos 1 --reorder 0.5 --for ever", code=1)

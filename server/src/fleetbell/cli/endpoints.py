@@ -1,14 +1,26 @@
-"""``fleetbell endpoint``: the callback URLs, how they fare, and a hand to pause them or slow them down."""
+"""``fleetbell endpoint``: the callback URLs, how they fare, and a hand to pause, slow down or try them."""
 
 from __future__ import annotations
 
-from cyclopts import App
+from typing import Annotated
+
+from cyclopts import App, Parameter
 
 from fleetbell.cli.door import Operator, Query, operator
 from fleetbell.cli.examination import examine
 from fleetbell.cli.place import HERE, PLAIN, Place
-from fleetbell.cli.terminal import Failed, ago, ahead, print_facts, print_json, print_table, say, until
-from fleetbell.operator.views import EndpointView, Items, Rate
+from fleetbell.cli.terminal import (
+    Failed,
+    ago,
+    ahead,
+    print_facts,
+    print_json,
+    print_table,
+    say,
+    span_s,
+    until,
+)
+from fleetbell.operator.views import ChaosToMake, EndpointView, Items, Rate
 
 app = App(name="endpoint", help="Callback URLs, and how they fare.", default_parameter=PLAIN)
 app.command(examine, name="test")
@@ -115,6 +127,64 @@ async def rate(endpoint: str, per_s: float | None = None, *, place: Place = HERE
     say(f"{found.url} gets {limit}.")
 
 
+@app.command
+async def chaos(
+    endpoint: str,
+    *,
+    delay: tuple[float, float] = (0.0, 0.0),
+    duplicate: float = 0.0,
+    reorder: float = 0.0,
+    refuse: float = 0.0,
+    for_: Annotated[str, Parameter(name="--for")] = "1h",
+    seed: int = 1,
+    off: bool = False,
+    place: Place = HERE,
+) -> None:
+    """Have things go wrong at an endpoint for a while, to try its receiver with.
+
+    No message is lost by it, and those of one device stay in order. It replaces what was said before.
+
+    Parameters
+    ----------
+    endpoint: str
+        Its number, or its URL.
+    delay: tuple
+        Each message leaves later by something between these two numbers of seconds, at most 60.
+    duplicate: float
+        The share of messages that are posted twice, from 0 to 1.
+    reorder: float
+        The share that waits, for at most two seconds, until one of another device has overtaken them.
+    refuse: float
+        The share of posts that fail as if it had answered 503, without asking it.
+    for_: str
+        How long that lasts, such as 90s, 15min or 2h; at most 24h.
+    seed: int
+        Another number gives the bad luck to other messages.
+    off: bool
+        End it now.
+    """
+    async with operator(place.settings().settings) as door:
+        number = await number_of(door, endpoint)
+        path = f"/endpoints/{number}"
+        if off:
+            await door.delete(f"{path}/chaos")
+            found = await door.get(path, EndpointView)
+            say(f"Nothing goes wrong on purpose any more at {found.url}.")
+            return
+        least_s, most_s = delay
+        wanted = ChaosToMake(
+            delay_least_s=least_s,
+            delay_most_s=most_s,
+            duplicate=duplicate,
+            reorder=reorder,
+            refuse=refuse,
+            seed=seed,
+            for_s=span_s(for_),
+        )
+        found = await door.put(f"{path}/chaos", EndpointView, wanted)
+    say(f"{found.url} has {_chaos(found)}; end it with: fleetbell endpoint chaos {number} --off")
+
+
 async def number_of(door: Operator, endpoint: str) -> int:
     """The number of an endpoint that is named by its number or its URL.
 
@@ -140,6 +210,11 @@ async def _all(door: Operator, application_id: str | None) -> list[EndpointView]
 
 def state(endpoint: EndpointView) -> str:
     """How an endpoint fares, in a word or two."""
+    fares = _fares(endpoint)
+    return fares if endpoint.chaos is None else f"{fares}, has chaos"
+
+
+def _fares(endpoint: EndpointView) -> str:
     match endpoint.state:
         case "failing":
             return f"failing since {ago(endpoint.failing_since_ms).removesuffix(' ago')}"
@@ -149,6 +224,19 @@ def state(endpoint: EndpointView) -> str:
             return f"gone {ago(endpoint.gone_at_ms)}"
         case word:
             return word
+
+
+def _chaos(found: EndpointView) -> str | None:
+    chaos = found.chaos
+    if chaos is None:
+        return None
+    told = [
+        f"{chaos.delay_least_s:g} to {chaos.delay_most_s:g} s late" if chaos.delay_most_s else "",
+        f"{chaos.duplicate:.0%} twice" if chaos.duplicate else "",
+        f"{chaos.reorder:.0%} overtaken" if chaos.reorder else "",
+        f"{chaos.refuse:.0%} refused" if chaos.refuse else "",
+    ]
+    return f"chaos ({', '.join(filter(None, told))}) that ends {ahead(chaos.ends_at_ms)}"
 
 
 def _print(found: EndpointView) -> None:
@@ -165,6 +253,7 @@ def _print(found: EndpointView) -> None:
             ("next probe", None if found.rests_until_ms is None else ahead(found.rests_until_ms)),
             ("waiting", f"{found.waiting}{_since(found)}"),
             ("rate", None if found.rate_per_s is None else f"{found.rate_per_s:g} a second"),
+            ("chaos", (_chaos(found) or "").removeprefix("chaos ")),
             ("certificate ends", None if ends_ms is None else until(ends_ms)),
             ("certificate warning", found.certificate),
             ("subscribed", ", ".join(found.notify_types) or "nothing"),

@@ -143,10 +143,9 @@ def moment(text: str, *, now: datetime) -> int:
     >>> moment("2h", now=now) == moment("2026-11-20T11:00+01:00", now=now)
     True
     """
-    passed = re.fullmatch(r"(\d{1,9})(s|min|h|d)", text)
-    if passed:
-        unit_ms = {"s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}[passed[2]]
-        return max(0, round(now.timestamp() * 1000) - int(passed[1]) * unit_ms)
+    passed_s = _seconds(text)
+    if passed_s is not None:
+        return max(0, round(now.timestamp() * 1000) - passed_s * 1000)
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -154,6 +153,26 @@ def moment(text: str, *, now: datetime) -> int:
             f"a time is such as 2026-11-20T10:00:00Z, or 90s, 15min, 2h, 7d ago; not {text!r}"
         ) from None
     return max(0, round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000))
+
+
+def span_s(text: str) -> int:
+    """The seconds of a time such as 90s, 15min, 2h or 7d.
+
+    Raises:
+        Failed: it is none.
+
+    >>> span_s("15min")
+    900
+    """
+    seconds = _seconds(text)
+    if seconds is None:
+        raise Failed(f"a length of time is such as 90s, 15min, 2h or 7d, not {text!r}")
+    return seconds
+
+
+def _seconds(text: str) -> int | None:
+    found = re.fullmatch(r"(\d{1,9})(s|min|h|d)", text, re.ASCII)
+    return int(found[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86_400}[found[2]] if found else None
 
 
 def ahead(at_ms: int) -> str:

@@ -46,6 +46,7 @@ class Trouble(enum.StrEnum):
     TIMEOUT = "timeout"
     PROTOCOL = "protocol"  # what came is not HTTP, or the POST could not even be put together
     STATUS = "status"  # it answered 5xx, 408, 425 or 429
+    CHAOS = "chaos"  # it was not asked: somebody wanted to see a failure
 
 
 @dataclass(frozen=True, slots=True)

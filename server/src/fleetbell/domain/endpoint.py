@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from fleetbell.domain.chaos import Chaos
 from fleetbell.domain.delivery import DeadReason
 
 _MARKS_MOST: Final = 128  # how finely the budget of an outage is divided among the messages that came in it
@@ -96,6 +97,7 @@ class Endpoint:
     health: Health = HEALTHY
     paused_at_ms: int | None = None  # since when an operator lets nothing be sent
     rate_per_s: float | None = None  # posts a second at most
+    chaos: Chaos | None = None  # what is to go wrong there; it may be over already
     gone_at_ms: int | None = None  # when it answered 410; its subscriptions ended then
     certificate_ends_ms: int | None = None  # of the certificate that it showed last
     unwanted: tuple[

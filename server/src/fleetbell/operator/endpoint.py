@@ -1,4 +1,4 @@
-"""Endpoints: how they fare, and a hand to pause them or slow them down."""
+"""Endpoints: how they fare, and a hand to pause them, slow them down or try them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import msgspec
 from fleetbell.errors import EndpointUnknown
 from fleetbell.operator.exchange import Services, number
 from fleetbell.operator.operation import Call, Table
-from fleetbell.operator.views import EndpointView, Items, Rate
+from fleetbell.operator.views import ChaosToMake, EndpointView, Items, Rate
 from fleetbell.services.endpoint import Seen
 
 
@@ -54,6 +54,23 @@ def declare(table: Table, services: Services) -> None:
         endpoint_id = _found(call).endpoint.endpoint_id
         await endpoints.set_rate(endpoint_id, body.rate_per_s)
         return EndpointView.of(endpoints.get(endpoint_id), at_ms=clock.now_ms())
+
+    @table.put("/endpoints/{endpoint_id}/chaos", refusals=(EndpointUnknown,))
+    async def set_chaos(call: Call, body: ChaosToMake) -> EndpointView:
+        """Have things go wrong at an endpoint for a while, to try its receiver with.
+
+        It delays messages, posts some of them twice, lets those of other devices overtake them, and has posts
+        fail without asking the endpoint. No message is lost by it, and those of one device stay in order. It
+        ends by itself; what is said here replaces what was said before.
+        """
+        endpoint_id = _found(call).endpoint.endpoint_id
+        await endpoints.set_chaos(endpoint_id, body.chaos(at_ms=clock.now_ms()))
+        return EndpointView.of(endpoints.get(endpoint_id), at_ms=clock.now_ms())
+
+    @table.delete("/endpoints/{endpoint_id}/chaos", refusals=(EndpointUnknown,))
+    async def end_chaos(call: Call) -> None:
+        """Let nothing go wrong on purpose any more; an endpoint that rests is probed at once."""
+        await endpoints.set_chaos(_found(call).endpoint.endpoint_id, None)
 
     def _found(call: Call) -> Seen:
         text = call.part("endpoint_id")

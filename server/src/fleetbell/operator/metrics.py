@@ -99,7 +99,7 @@ FAILED: Final = Metric(
     "fleetbell_attempts_failed_total",
     "counter",
     "POSTs without a 2xx, by what went wrong: name, closed address, connection, tls, timeout, protocol, "
-    "status.",
+    "status, chaos.",
     ("type", "trouble"),
 )
 SECONDS: Final = Metric(

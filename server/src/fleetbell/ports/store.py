@@ -18,6 +18,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from fleetbell.domain.application import Application, CallbackCa, ClientCertificate, Token
+from fleetbell.domain.chaos import Chaos
 from fleetbell.domain.delivery import DeadReason, Delivery, Head, Settlement, Standing, Tried
 from fleetbell.domain.device import Device, Product
 from fleetbell.domain.endpoint import Endpoint, Health, Unwanted
@@ -597,6 +598,7 @@ class Transaction(Reading, Protocol):
     def save_certificate_end(self, endpoint_id: int, certificate_ends_ms: int) -> None: ...
     def set_paused(self, endpoint_id: int, paused_at_ms: int | None) -> None: ...
     def set_rate(self, endpoint_id: int, rate_per_s: float | None) -> None: ...
+    def set_chaos(self, endpoint_id: int, chaos: Chaos | None) -> None: ...
     def close_endpoint(self, endpoint_id: int, *, at_ms: int, most: int = SWEEP_MOST) -> HandOver:
         """It is gone: its subscriptions end, and what waits for it is dead (endpoint gone).
 
@@ -689,9 +691,9 @@ class Transaction(Reading, Protocol):
         """
         ...
 
-    def hasten(self, *, later_than_ms: int, at_ms: int) -> int:
-        """Make every unclaimed head that is due later than that due at ``at_ms``; how many. For a clock that
-        went back.
+    def hasten(self, *, later_than_ms: int, at_ms: int, endpoint_id: int | None = None) -> int:
+        """Make every unclaimed head (of an endpoint) that is due later than that due at ``at_ms``; how many.
+        For a clock that went back, and for failures that count no more.
         """
         ...
 

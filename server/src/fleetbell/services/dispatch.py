@@ -14,10 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import msgspec
 import structlog
 
 from fleetbell.clock import Clock
 from fleetbell.domain.certificate import certificate_warning
+from fleetbell.domain.chaos import Chaos
 from fleetbell.domain.delivery import (
     DELIVERED,
     Accepted,
@@ -33,9 +35,11 @@ from fleetbell.domain.delivery import (
     Unreachable,
     verdict,
 )
+from fleetbell.domain.endpoint import Endpoint
 from fleetbell.domain.notification import ids_in
 from fleetbell.ports.callback import Callback, Push, Trace
 from fleetbell.ports.store import HandOver, Store, Transaction
+from fleetbell.services.chaos import Chaotic, end_chaos
 from fleetbell.services.counts import Counts
 from fleetbell.services.outlet import Outlet, Sending, reason_of
 from fleetbell.services.settle import Settler, log_outage
@@ -76,6 +80,7 @@ class Dispatcher:
         self._under_way = 0
         self._busy: set[int] = set()  # endpoints with posts under way, or heads that could be posted
         self._turns: dict[int, Outlet] = {}  # those that wait for the budget of all, the longest first
+        self._chaotic = Chaotic(callback)
         self._settler = Settler(store, clock, self._sending, take=self.take, recorded=self._take_recorded)
         self._sweeper = Sweeper(store, clock, self._sending, self.counts)
         self._sweeps: set[asyncio.Task[None]] = set()
@@ -136,12 +141,11 @@ class Dispatcher:
             self._bell.set()
 
     def endpoint_changed(self, endpoint_id: int) -> None:
-        """An operator paused it, let it go on, or gave it another rate; or its subscriptions changed."""
+        """Somebody paused it, let it go on, gave it another rate or chaos; or its subscriptions changed."""
         row = self._store.reading.endpoint(endpoint_id)
         outlet = self._known(endpoint_id)
         if row is not None and outlet is not None:
-            outlet.endpoint = replace(row, health=outlet.endpoint.health)
-            outlet.due_at_ms = 0
+            self._reread(outlet, row)
             self._give_back_untaken(outlet)
             self._bell.set()
 
@@ -174,6 +178,7 @@ class Dispatcher:
         for endpoint in self._store.reading.endpoints():
             self._known(endpoint.endpoint_id)
         self._latest_ms = now_ms
+        self._chaotic = Chaotic(self._callback)
         self._claiming = asyncio.create_task(self._claim_forever())
 
     async def stop(self, *, wait_s: float) -> None:
@@ -186,6 +191,7 @@ class Dispatcher:
         for outlet in self._outlets.values():
             outlet.held -= len(outlet.ready)
             outlet.ready.clear()
+        self._chaotic.hurry()
         if any(outlet.held for outlet in self._outlets.values()):
             self._idle.clear()
             try:
@@ -193,6 +199,7 @@ class Dispatcher:
                     await self._idle.wait()
             except TimeoutError:
                 _log.info("stopped while posts were under way; they are sent again after the next start")
+        self._chaotic.close()
         await self._settler.stop()
 
     def _longest_wait_ms(self) -> int:
@@ -209,6 +216,31 @@ class Dispatcher:
             self._outlets[endpoint_id] = outlet
             self._limit_rest(outlet)
         return outlet
+
+    def _reread(self, outlet: Outlet, row: Endpoint) -> None:
+        former = outlet.endpoint.chaos
+        outlet.reread(row)
+        outlet.due_at_ms = 0
+        if row.chaos == former:
+            return
+        if row.chaos is not None:
+            _log.warning("endpoint has chaos", endpoint=row.url, **msgspec.structs.asdict(row.chaos))
+            return
+        _log.info("endpoint has no chaos any more", endpoint=row.url)
+        outlet.end_rest(self._clock.now_ms())
+        if outlet.failing:
+            self._keep_health(outlet)
+
+    async def _end_chaos(self, outlet: Outlet, over: Chaos) -> None:
+        """Its time is up; somebody may have made new one meanwhile."""
+
+        def end(tx: Transaction) -> None:
+            row = tx.endpoint(outlet.endpoint_id)
+            if row is not None and row.chaos == over:
+                end_chaos(tx, outlet.endpoint_id, at_ms=self._clock.now_ms())
+
+        await self._store.write(end)
+        self.endpoint_changed(outlet.endpoint_id)
 
     def _limit_rest(self, outlet: Outlet) -> None:
         """A rest that was noted by another clock must not last longer than any rest does."""
@@ -257,10 +289,17 @@ class Dispatcher:
         outlet.posted(now_ms)
         self._under_way += 1
         goods = outlet.goods
-        self._callback.post(
-            Push(outlet.endpoint.url, headers, body, outlet.endpoint.application_id),
-            lambda answer, trace: self._take_answer(outlet, head, answer, trace, now_ms, goods),
-        )
+        push = Push(outlet.endpoint.url, headers, body, outlet.endpoint.application_id)
+
+        def answered(answer: Answer, trace: Trace) -> None:
+            self._take_answer(outlet, head, answer, trace, now_ms, goods)
+
+        chaos = outlet.endpoint.chaos
+        if chaos is None or not chaos.active(now_ms):
+            self._callback.post(push, answered)
+        else:
+            luck = chaos.luck(head.delivery_id, head.attempt)
+            self._chaotic.post(outlet.endpoint_id, luck, push, answered)
 
     def _headers(self, head: Head, body: bytes, sign: Sign, at_s: int) -> tuple[str, ...]:
         message_id = f"{self._message_prefix}{head.notification_id}"
@@ -332,7 +371,7 @@ class Dispatcher:
         """
         alone, draw = outlet.fails_alone(head), self._draw()
         if isinstance(answer, Gone):
-            outlet.endpoint = replace(outlet.endpoint, gone_at_ms=now_ms)  # nothing more leaves meanwhile
+            outlet.going = True  # nothing more leaves meanwhile
             self._settler.close(outlet.endpoint_id)
         elif blamed and not alone:
             self._blame(outlet, answer, now_ms, draw)
@@ -426,6 +465,7 @@ class Dispatcher:
         """Answers are on stable storage: their places are free, and what comes next may leave."""
         for endpoint_id in gone:
             outlet = self._outlets[endpoint_id]
+            outlet.going = False
             self._let_go(outlet)
             self.endpoint_changed(endpoint_id)
             _log.warning("endpoint is gone (410): its subscriptions have ended", endpoint=outlet.endpoint.url)
@@ -477,6 +517,10 @@ class Dispatcher:
         now_ms = self._clock.now_ms()
         wake_ms = now_ms + round(self._sending.poll_s * 1000)
         for outlet in list(self._outlets.values()):
+            if (chaos := outlet.endpoint.chaos) is not None:
+                if not chaos.active(now_ms):
+                    await self._end_chaos(outlet, chaos)
+                wake_ms = min(wake_ms, max(now_ms, chaos.ends_at_ms))
             if outlet.wants_sweep:
                 self._begin_sweep(outlet)
             self._pump(outlet, now_ms)
@@ -492,8 +536,7 @@ class Dispatcher:
         """Forget what is known of due times: another process may have written."""
         for row in self._store.reading.endpoints():
             if outlet := self._known(row.endpoint_id):
-                outlet.endpoint = replace(row, health=outlet.endpoint.health)
-                outlet.due_at_ms = 0
+                self._reread(outlet, row)
 
     async def _claim(self, outlet: Outlet, now_ms: int) -> int | None:
         """Claim as many due heads as have room; when to look again for this endpoint, if that is known."""

@@ -1,4 +1,4 @@
-"""Endpoints as an operator sees them: how they fare, and a hand to pause them or slow them down."""
+"""Endpoints as an operator sees them: how they fare, and a hand to pause them, slow them down or try them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fleetbell.clock import Clock
+from fleetbell.domain.chaos import LASTS_MOST_MS, Chaos
 from fleetbell.domain.endpoint import Endpoint
 from fleetbell.errors import EndpointUnknown, InputInvalid
 from fleetbell.ports.store import Page, Store, Transaction
+from fleetbell.services.chaos import end_chaos
 
 RATE_LEAST_PER_S = 0.001
 RATE_MOST_PER_S = 100_000.0
@@ -82,6 +84,23 @@ class Endpoints:
                 f"not {rate_per_s:g}; to send nothing, pause the endpoint"
             )
         await self._change(endpoint_id, lambda tx: tx.set_rate(endpoint_id, rate_per_s))
+
+    async def set_chaos(self, endpoint_id: int, chaos: Chaos | None) -> None:
+        """Have the sender treat the endpoint like this until its time is up; None: as every other one.
+
+        Raises:
+            EndpointUnknown: see there.
+            InputInvalid: it lasts too long, or not at all.
+        """
+        at_ms = self._clock.now_ms()
+        if chaos is None:
+            await self._change(endpoint_id, lambda tx: end_chaos(tx, endpoint_id, at_ms=at_ms))
+            return
+        if not chaos.active(at_ms):
+            raise InputInvalid(
+                f"chaos lasts for more than no time, and at most {LASTS_MOST_MS // 3_600_000} hours"
+            )
+        await self._change(endpoint_id, lambda tx: tx.set_chaos(endpoint_id, chaos))
 
     async def _change(self, endpoint_id: int, change: Callable[[Transaction], None]) -> None:
         def work(tx: Transaction) -> None:

@@ -49,6 +49,7 @@ class Outlet:
     good_at_ms: int = -1  # when the last one came
     free_at_ms: float = 0.0  # when its rate allows the next post
     overdue: int = 0  # up to this delivery the budget is spent and what waits must still be ended
+    going: bool = False  # it answered 410, which is not on stable storage yet
     sweeping: bool = False
     recovered: bool = False  # it is back, and what waited for it was not looked through yet
 
@@ -68,7 +69,7 @@ class Outlet:
     def closed(self) -> bool:
         """Whether nothing at all may be sent: an operator's pause, a 410, or what nobody wants any more."""
         row = self.endpoint
-        return row.paused_at_ms is not None or row.gone_at_ms is not None or bool(row.unwanted)
+        return self.going or row.paused_at_ms is not None or row.gone_at_ms is not None or bool(row.unwanted)
 
     @property
     def takes(self) -> bool:
@@ -116,6 +117,16 @@ class Outlet:
         """Whether a failure of ``head`` now is its own: it failed before, and others succeeded since."""
         return 0 < head.tried_at_ms < self.good_at_ms
 
+    def reread(self, row: Endpoint) -> None:
+        """Others have written its row; they do not know how it fares."""
+        self.endpoint = replace(row, health=self.endpoint.health)
+
+    def end_rest(self, now_ms: int) -> None:
+        """Its next probe may go at once: the failures that it rests for may not have been its own."""
+        if self.endpoint.health.rests_until_ms > now_ms:
+            rested = msgspec.structs.replace(self.endpoint.health, rests_until_ms=now_ms)
+            self.endpoint = replace(self.endpoint, health=rested)
+
     def succeeded(self, now_ms: int, sending: Sending) -> bool:
         """It works. True when it was failing and is back: its rest ends, unless it asked for one itself."""
         self.goods += 1
@@ -161,9 +172,7 @@ class Outlet:
 
     def clock_went_back(self, now_ms: int) -> None:
         """Times that were noted mean nothing any more: whatever waits may go at once."""
-        if self.endpoint.health.rests_until_ms > now_ms:
-            rested = msgspec.structs.replace(self.endpoint.health, rests_until_ms=now_ms)
-            self.endpoint = replace(self.endpoint, health=rested)
+        self.end_rest(now_ms)
         self.asked_until_ms = 0
         self.free_at_ms = 0.0
         self.good_at_ms = -1

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 
 from fleetbell.adapters.memory.store import MemoryStore
+from fleetbell.domain.chaos import Chaos
 from fleetbell.domain.delivery import (
     DELIVERED,
     Again,
@@ -577,10 +578,12 @@ class LanesModel(_TwoStores):
     def release_claims(self) -> None:
         self.change(lambda tx: tx.release_claims())
 
-    @rule(later_ms=st.integers(0, 3000))
-    def put_the_clock_back(self, later_ms: int) -> None:
+    @rule(later_ms=st.integers(0, 3000), endpoint_id=st.none() | st.integers(1, 2))
+    def put_the_clock_back(self, later_ms: int, endpoint_id: int | None) -> None:
         at_ms = self.clock.now_ms()
-        self.change(lambda tx: tx.hasten(later_than_ms=at_ms + later_ms, at_ms=at_ms))
+        self.change(
+            lambda tx: tx.hasten(later_than_ms=at_ms + later_ms, at_ms=at_ms, endpoint_id=endpoint_id)
+        )
 
     @rule(index=indexes, paused=st.booleans(), rate=st.none() | st.floats(0.5, 9))
     def change_endpoint(self, index: int, paused: bool, rate: float | None) -> None:
@@ -590,6 +593,9 @@ class LanesModel(_TwoStores):
             for endpoint in tx.endpoints()[index : index + 1]:
                 tx.set_paused(endpoint.endpoint_id, at_ms if paused else None)
                 tx.set_rate(endpoint.endpoint_id, rate)
+                tx.set_chaos(
+                    endpoint.endpoint_id, Chaos(ends_at_ms=at_ms + 1, refuse=0.1) if paused else None
+                )
                 tx.save_health(endpoint.endpoint_id, Health(failures=index, marks=((1, index),)))
                 tx.save_certificate_end(endpoint.endpoint_id, at_ms + index)
 

@@ -85,8 +85,9 @@ class Deliveries(Subscriptions):
             self._keep(lane.without_claim(due_at_ms=0))
         return len(claimed)
 
-    def hasten(self, *, later_than_ms: int, at_ms: int) -> int:
-        late = [lane for lane in self._rows.lanes.values() if lane.free() and lane.due_at_ms > later_than_ms]
+    def hasten(self, *, later_than_ms: int, at_ms: int, endpoint_id: int | None = None) -> int:
+        lanes = [one for one in self._rows.lanes.values() if endpoint_id in (None, one.endpoint_id)]
+        late = [lane for lane in lanes if lane.free() and lane.due_at_ms > later_than_ms]
         for lane in late:
             self._keep(lane.without_claim(due_at_ms=at_ms))
         return len(late)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from fleetbell.adapters.memory.lane import Lane
 from fleetbell.adapters.memory.rows import Concept
+from fleetbell.domain.chaos import Chaos
 from fleetbell.domain.endpoint import Endpoint, Health
 from fleetbell.domain.subscription import Subscription
 
@@ -47,6 +48,9 @@ class Endpoints(Concept):
 
     def set_rate(self, endpoint_id: int, rate_per_s: float | None) -> None:
         self._change(endpoint_id, lambda endpoint: replace(endpoint, rate_per_s=rate_per_s))
+
+    def set_chaos(self, endpoint_id: int, chaos: Chaos | None) -> None:
+        self._change(endpoint_id, lambda endpoint: replace(endpoint, chaos=chaos))
 
     def _change(self, endpoint_id: int, changed: Callable[[Endpoint], Endpoint]) -> None:
         there = self._rows.endpoints.get(endpoint_id)

@@ -188,8 +188,12 @@ class DeliveryWriting(DeliveryReading):
         self._rows("UPDATE lane SET due_at_ms = 0 WHERE head_id IS NOT NULL AND due_at_ms IS NULL")
         return self._db.changes()
 
-    def hasten(self, *, later_than_ms: int, at_ms: int) -> int:
-        self._rows("UPDATE lane SET due_at_ms = ?2 WHERE due_at_ms > ?1", (later_than_ms, at_ms))
+    def hasten(self, *, later_than_ms: int, at_ms: int, endpoint_id: int | None = None) -> int:
+        update = "UPDATE lane SET due_at_ms = ?2 WHERE due_at_ms > ?1"
+        if endpoint_id is None:
+            self._rows(update, (later_than_ms, at_ms))
+        else:
+            self._rows(f"{update} AND endpoint_id = ?3", (later_than_ms, at_ms, endpoint_id))
         return self._db.changes()
 
 

@@ -7,15 +7,17 @@ from typing import Any
 import msgspec
 
 from fleetbell.adapters.sqlite.rows import Reader, Value
+from fleetbell.domain.chaos import Chaos
 from fleetbell.domain.endpoint import Endpoint, Health, Unwanted
 
 _COLUMNS = (
     "endpoint_id, application_id, url, health, paused_at_ms, rate_per_s, gone_at_ms, certificate_ends_ms, "
-    "unwanted"
+    "unwanted, chaos"
 )
 
 _health_in = msgspec.json.Decoder(Health)
 _unwanted_in = msgspec.json.Decoder(tuple[Unwanted, ...])
+_chaos_in = msgspec.json.Decoder(Chaos)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,6 +32,7 @@ def _endpoint(row: tuple[Any, ...]) -> Endpoint:
         gone_at_ms=row[6],
         certificate_ends_ms=row[7],
         unwanted=_unwanted_in.decode(row[8]) if row[8] else (),
+        chaos=_chaos_in.decode(row[9]) if row[9] else None,
     )
 
 
@@ -88,6 +91,9 @@ class EndpointWriting(EndpointReading):
 
     def set_rate(self, endpoint_id: int, rate_per_s: float | None) -> None:
         self._set(endpoint_id, "rate_per_s", rate_per_s)
+
+    def set_chaos(self, endpoint_id: int, chaos: Chaos | None) -> None:
+        self._set(endpoint_id, "chaos", None if chaos is None else _encode(chaos).decode())
 
     def _set(self, endpoint_id: int, column: str, value: Value) -> None:
         self._rows(f"UPDATE endpoint SET {column} = ?2 WHERE endpoint_id = ?1", (endpoint_id, value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fleetbell.domain.chaos import Chaos
 from fleetbell.domain.delivery import (
     DeadReason,
 )
@@ -33,12 +34,14 @@ class EndpointsContract:
     async def test_what_is_known_of_an_endpoint_is_kept_each_by_itself(self, store: Store) -> None:
         [endpoint_id] = await subscribe(store, URL)
         health = Health(3, START_MS, 40_000, True, ODD_TEXT, START_MS - 9, ((1, 0), (5, 20_000)))
+        chaos = Chaos(ends_at_ms=START_MS + 3, delay_most_s=1.5, refuse=1 / 3, seed=2**31 - 1)
 
         def work(tx: Transaction) -> None:
             tx.save_health(endpoint_id, health)
             tx.save_certificate_end(endpoint_id, START_MS + 1)
             tx.set_paused(endpoint_id, START_MS + 2)
             tx.set_rate(endpoint_id, 2.5)
+            tx.set_chaos(endpoint_id, chaos)
 
         await store.write(work)
         assert store.reading.endpoint(endpoint_id) == Endpoint(
@@ -49,11 +52,13 @@ class EndpointsContract:
             certificate_ends_ms=START_MS + 1,
             paused_at_ms=START_MS + 2,
             rate_per_s=2.5,
+            chaos=chaos,
         )
 
         await store.write(lambda tx: tx.set_paused(endpoint_id, None))
+        await store.write(lambda tx: tx.set_chaos(endpoint_id, None))
         [endpoint] = store.reading.endpoints("app-1")
-        assert (endpoint.paused_at_ms, endpoint.health) == (None, health)
+        assert (endpoint.paused_at_ms, endpoint.chaos, endpoint.health) == (None, None, health)
         assert store.reading.endpoints("app-2") == ()
 
     async def test_an_endpoint_that_is_gone_keeps_nothing_and_a_new_subscription_brings_it_back(

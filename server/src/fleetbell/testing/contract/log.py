@@ -304,8 +304,12 @@ class DeliveryLogContract:
         await push(store, "late", at_ms=START_MS + 10**9)
         await push(store, "early", device_id="dev-2", at_ms=START_MS - 5)
 
+        elsewhere = await store.write(
+            lambda tx: tx.hasten(later_than_ms=START_MS, at_ms=START_MS, endpoint_id=99)
+        )
         hastened = await store.write(lambda tx: tx.hasten(later_than_ms=START_MS, at_ms=START_MS))
 
+        assert elsewhere == 0
         assert hastened == 1
         assert sorted(bodies(await claim(store, endpoint_id))) == ["early", "late"]
 
