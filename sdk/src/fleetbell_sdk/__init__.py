@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         TimedOut,
     )
     from fleetbell_sdk.key_set import KeySet, read_key_set
+    from fleetbell_sdk.notification import Notification, NotificationPage
     from fleetbell_sdk.receiver import AsyncReceiver, Context, Receiver, Reply
     from fleetbell_sdk.signature import (
         Ed25519Missing,
@@ -83,6 +84,8 @@ __all__ = [
     "KeySet",
     "KeySetUnavailable",
     "MessageUnreadable",
+    "Notification",
+    "NotificationPage",
     "NotifyType",
     "OtherMessage",
     "Package",
@@ -144,6 +147,7 @@ _MODULES: Final = {
         "TimedOut",
     ],
     "receiver": ["AsyncReceiver", "Context", "Receiver", "Reply"],
+    "notification": ["Notification", "NotificationPage"],
     "key_set": ["KeySet", "read_key_set"],
     "signature": [
         "Ed25519Missing",

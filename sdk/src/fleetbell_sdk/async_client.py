@@ -7,9 +7,10 @@ import inspect
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Self, TypeVar
 
-from fleetbell_sdk import flows
+from fleetbell_sdk import flows, pulling
 from fleetbell_sdk.bodies import (
     Activation,
     Device,
@@ -29,9 +30,11 @@ from fleetbell_sdk.bodies import (
 from fleetbell_sdk.connection import (
     Authority,
     FileType,
+    Opened,
     PackageFile,
     failures_named,
     opened,
+    opened_stream,
     options,
     package_fields,
     received,
@@ -39,6 +42,8 @@ from fleetbell_sdk.connection import (
 )
 from fleetbell_sdk.errors import ConnectionFailed
 from fleetbell_sdk.flows import DONE, Flow, Multipart, Pause, Request, Response, Sent, Session, Step, Tell
+from fleetbell_sdk.notification import Notification, NotificationPage
+from fleetbell_sdk.pulling import Following, Wanted
 
 __all__ = ["AsyncClient"]
 
@@ -648,6 +653,76 @@ class AsyncClient:
             flows.unsubscribe_all(self._session, notify_type=notify_type, callback_url=callback_url)
         )
 
+    async def notification_page(
+        self,
+        after: str | None = None,
+        *,
+        before: str | None = None,
+        device_id: str | None = None,
+        notify_types: Iterable[str] = (),
+        page_size: int = 100,
+    ) -> NotificationPage:
+        """Pull one page of notifications, the oldest first; a page has 1 to 1,000.
+
+        ``after`` is a webhook-id or the ``next`` of a page; ``latest`` is what comes after now, None the
+        oldest that is kept. ``before`` is a webhook-id, itself left out.
+
+        Raises:
+            CursorExpired: something after the cursor is not kept any more.
+        """
+        wanted = Wanted(after, before, device_id, tuple(notify_types))
+        return await self._call(pulling.page(self._session, wanted, page_size=page_size))
+
+    def notifications(
+        self,
+        after: str | None = None,
+        *,
+        before: str | None = None,
+        device_id: str | None = None,
+        notify_types: Iterable[str] = (),
+        follow: bool = False,
+    ) -> AsyncIterator[Notification]:
+        """Pull notifications, the oldest first: news of upgrades, subscribed to or not, and other news that
+        is subscribed to. The arguments are those of :meth:`notification_page`.
+
+        With ``follow`` it never ends: it goes on with what is made later, and comes again after a broken
+        connection, an outage of the platform or an expired token, from behind the last one that was taken.
+        None is lost and none comes twice.
+
+        Raises:
+            CursorExpired: something after the cursor is not kept any more.
+            ValueError: ``follow`` and ``before`` together.
+        """
+        wanted = Wanted(after, before, device_id, tuple(notify_types))
+        if follow and before is not None:
+            raise ValueError("what is followed has no end; leave out before, or follow")
+        return self._follow(Following(wanted)) if follow else self._pull(wanted)
+
+    async def _pull(self, wanted: Wanted) -> AsyncIterator[Notification]:
+        while True:
+            page = await self._call(pulling.page(self._session, wanted, page_size=pulling.PAGE_SIZE))
+            for item in page.items:
+                yield item
+            if not page.more:
+                return
+            wanted = replace(wanted, after=page.next)
+
+    async def _follow(self, following: Following) -> AsyncIterator[Notification]:
+        while True:
+            try:
+                answer = opened_stream(await self._call(following.opened(self._session)))
+                try:
+                    with failures_named(following.request):
+                        async for chunk in answer.aiter_bytes():
+                            for item in following.read(chunk):
+                                yield item
+                finally:
+                    await answer.aclose()
+            except pulling.PASSING as error:
+                await self._sleep(following.pause_s(error))
+            else:
+                await self._sleep(following.pause_s())
+
     async def _call(self, flow: Flow[T]) -> T:
         """Run ``flow`` with a token in hand, so that calls made at once do not all log in."""
         if self._session.access_token is None:
@@ -685,10 +760,24 @@ class AsyncClient:
     async def _send(self, request: Request) -> Response:
         headers, timeout = sent(request, self._timeout)
         body = request.body if isinstance(request.body, bytes) else _chunks(request.body)
+        if request.streamed:
+            return await self._open(request)
         with failures_named(request):
             answer = await self._http.request(
                 request.method, request.path, content=body, headers=headers, timeout=timeout
             )
+        return received(answer)
+
+    async def _open(self, request: Request) -> Response:
+        headers, timeout = sent(request, self._timeout)
+        with failures_named(request):
+            answer = await self._http.send(
+                self._http.build_request(request.method, request.path, headers=headers, timeout=timeout),
+                stream=True,
+            )
+            if answer.status_code == 200:
+                return Opened(200, b"", answer=answer)
+            await answer.aread()
         return received(answer)
 
     async def _every(self, page: Callable[[int], Awaitable[Page[T]]]) -> AsyncIterator[T]:

@@ -6,9 +6,10 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Self, TypeVar
 
-from fleetbell_sdk import flows
+from fleetbell_sdk import flows, pulling
 from fleetbell_sdk.bodies import (
     Activation,
     Device,
@@ -28,9 +29,11 @@ from fleetbell_sdk.bodies import (
 from fleetbell_sdk.connection import (
     Authority,
     FileType,
+    Opened,
     PackageFile,
     failures_named,
     opened,
+    opened_stream,
     options,
     package_fields,
     received,
@@ -38,6 +41,8 @@ from fleetbell_sdk.connection import (
 )
 from fleetbell_sdk.errors import ConnectionFailed
 from fleetbell_sdk.flows import DONE, Flow, Multipart, Pause, Request, Response, Sent, Session, Step, Tell
+from fleetbell_sdk.notification import Notification, NotificationPage
+from fleetbell_sdk.pulling import Following, Wanted
 
 __all__ = ["Client"]
 
@@ -635,6 +640,74 @@ class Client:
         """
         self._call(flows.unsubscribe_all(self._session, notify_type=notify_type, callback_url=callback_url))
 
+    def notification_page(
+        self,
+        after: str | None = None,
+        *,
+        before: str | None = None,
+        device_id: str | None = None,
+        notify_types: Iterable[str] = (),
+        page_size: int = 100,
+    ) -> NotificationPage:
+        """Pull one page of notifications, the oldest first; a page has 1 to 1,000.
+
+        ``after`` is a webhook-id or the ``next`` of a page; ``latest`` is what comes after now, None the
+        oldest that is kept. ``before`` is a webhook-id, itself left out.
+
+        Raises:
+            CursorExpired: something after the cursor is not kept any more.
+        """
+        wanted = Wanted(after, before, device_id, tuple(notify_types))
+        return self._call(pulling.page(self._session, wanted, page_size=page_size))
+
+    def notifications(
+        self,
+        after: str | None = None,
+        *,
+        before: str | None = None,
+        device_id: str | None = None,
+        notify_types: Iterable[str] = (),
+        follow: bool = False,
+    ) -> Iterator[Notification]:
+        """Pull notifications, the oldest first: news of upgrades, subscribed to or not, and other news that
+        is subscribed to. The arguments are those of :meth:`notification_page`.
+
+        With ``follow`` it never ends: it goes on with what is made later, and comes again after a broken
+        connection, an outage of the platform or an expired token, from behind the last one that was taken.
+        None is lost and none comes twice.
+
+        Raises:
+            CursorExpired: something after the cursor is not kept any more.
+            ValueError: ``follow`` and ``before`` together.
+        """
+        wanted = Wanted(after, before, device_id, tuple(notify_types))
+        if follow and before is not None:
+            raise ValueError("what is followed has no end; leave out before, or follow")
+        return self._follow(Following(wanted)) if follow else self._pull(wanted)
+
+    def _pull(self, wanted: Wanted) -> Iterator[Notification]:
+        while True:
+            page = self._call(pulling.page(self._session, wanted, page_size=pulling.PAGE_SIZE))
+            yield from page.items
+            if not page.more:
+                return
+            wanted = replace(wanted, after=page.next)
+
+    def _follow(self, following: Following) -> Iterator[Notification]:
+        while True:
+            try:
+                answer = opened_stream(self._call(following.opened(self._session)))
+                try:
+                    with failures_named(following.request):
+                        for chunk in answer.iter_bytes():
+                            yield from following.read(chunk)
+                finally:
+                    answer.close()
+            except pulling.PASSING as error:
+                self._sleep(following.pause_s(error))
+            else:
+                self._sleep(following.pause_s())
+
     def _call(self, flow: Flow[T]) -> T:
         """Run ``flow`` with a token in hand, so that threads that start at once do not all log in."""
         if self._session.access_token is None:
@@ -672,10 +745,24 @@ class Client:
     def _send(self, request: Request) -> Response:
         headers, timeout = sent(request, self._timeout)
         body = request.body if isinstance(request.body, bytes) else _chunks(request.body)
+        if request.streamed:
+            return self._open(request)
         with failures_named(request):
             answer = self._http.request(
                 request.method, request.path, content=body, headers=headers, timeout=timeout
             )
+        return received(answer)
+
+    def _open(self, request: Request) -> Response:
+        headers, timeout = sent(request, self._timeout)
+        with failures_named(request):
+            answer = self._http.send(
+                self._http.build_request(request.method, request.path, headers=headers, timeout=timeout),
+                stream=True,
+            )
+            if answer.status_code == 200:
+                return Opened(200, b"", answer=answer)
+            answer.read()
         return received(answer)
 
     def _every(self, page: Callable[[int], Page[T]]) -> Iterator[T]:

@@ -11,11 +11,12 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, TypedDict
 from urllib.parse import urlsplit
 
-from fleetbell_sdk.errors import ConnectionFailed, TimedOut
+from fleetbell_sdk.errors import ConnectionFailed, ResponseUnreadable, TimedOut
 from fleetbell_sdk.flows import Multipart, Request, Response
 
 if TYPE_CHECKING:
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Authority",
     "FileType",
+    "Opened",
     "PackageFile",
     "failure",
     "failures_named",
     "opened",
+    "opened_stream",
     "options",
     "package_fields",
     "received",
@@ -41,6 +44,7 @@ Authority = str | os.PathLike[str] | ssl.SSLContext | None
 FileType = Literal["softwarePackage", "firmwarePackage"]
 PackageFile = str | os.PathLike[str] | BinaryIO
 
+STREAM_SILENCE_S: Final = 45.0  # the platform says something every 15 s
 UPLOAD_ANSWER_S: Final = 300.0  # the platform keeps and digests a whole package before it answers
 
 
@@ -104,6 +108,11 @@ def sent(request: Request, timeout: httpx2.Timeout) -> tuple[dict[str, str], htt
     import httpx2  # noqa: PLC0415  (see the module)
 
     headers = dict(request.headers)
+    if request.streamed:
+        read_s = max(STREAM_SILENCE_S, timeout.read or 0)
+        return headers, httpx2.Timeout(
+            connect=timeout.connect, read=read_s, write=timeout.write, pool=timeout.pool
+        )
     if not isinstance(request.body, Multipart):
         return headers, timeout
     if request.body.length is not None:
@@ -119,6 +128,24 @@ def received(answer: httpx2.Response) -> Response:
     seconds = answer.headers.get("Retry-After", "").strip()
     known = seconds.isascii() and seconds.isdigit() and len(seconds) < 10
     return Response(answer.status_code, answer.content, float(seconds) if known else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(Response):
+    """An answer whose body is still to come, from the HTTP client's own answer; to be closed."""
+
+    answer: httpx2.Response | None = None
+
+
+def opened_stream(response: Response) -> httpx2.Response:
+    """The body of an answer to a streamed request.
+
+    Raises:
+        ResponseUnreadable: the answer was another one than promised.
+    """
+    if not isinstance(response, Opened) or response.answer is None:
+        raise ResponseUnreadable(f"the platform answered {response.status} where a stream was asked for")
+    return response.answer
 
 
 @contextmanager

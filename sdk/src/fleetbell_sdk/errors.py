@@ -27,6 +27,7 @@ __all__ = [
     "CallbackUrlInvalid",
     "ConnectionFailed",
     "CredentialsInvalid",
+    "CursorExpired",
     "DeviceKnown",
     "DeviceLimitReached",
     "DeviceUnknown",
@@ -218,6 +219,13 @@ class TaskUnknown(ApiRefused):
     """There is no such upgrade task."""
 
 
+class CursorExpired(ApiRefused):
+    """Something that came after the cursor is not kept any more; going on would leave it out.
+
+    Begin anew without ``after``, and ask the tasks for what is missing.
+    """
+
+
 class PlatformFailed(ApiRefused):
     """The platform failed. Its log has more, under the reference in the text if there is one."""
 
@@ -290,6 +298,7 @@ REFUSALS: Final[Mapping[str, type[ApiRefused]]] = MappingProxyType(
         "200001": SubscriptionUnknown,
         "200002": AlreadySubscribed,
         "600002": ProductUnknown,
+        "900410": CursorExpired,  # an extension
         "1010005": TokenInvalid,
         "1010009": RateExceeded,
     }

@@ -154,12 +154,15 @@ def _quoted(filename: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request: a path with its query, headers and a body."""
+    """One HTTP request: a path with its query, headers and a body. The answer to one that is ``streamed``,
+    when it is a 200, has its body still to come: an :class:`Opened`.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Multipart = b""
+    streamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
