@@ -21,6 +21,7 @@ from tests.programs import require
 
 FIRST_PUSH = ROOT / "docs" / "tutorial" / "first-push.md"
 RECEIVE = ROOT / "docs" / "how-to" / "receive.md"
+QUESTIONS = ROOT / "docs" / "how-to" / "questions.md"
 ROTATE = ROOT / "docs" / "how-to" / "rotate-secrets.md"
 MUTUAL = ROOT / "docs" / "how-to" / "mutual-tls.md"
 FAILURES = ROOT / "docs" / "how-to" / "try-every-failure.md"
@@ -145,6 +146,52 @@ def test_the_page_on_mutual_tls_lets_in_the_platform_with_its_certificate_and_no
     assert re.findall(r"^ +status +(\d+)$", before, re.MULTILINE) == []
     assert re.findall(r"^ +status +(\d+)$", after, re.MULTILINE) == ["200", "200"]
     assert after.count("state test-device downloading") == 1  # the log is shown before the second
+
+
+def test_the_page_of_questions_shows_what_its_answers_say(short_path: Path) -> None:
+    require("openssl", package="openssl")
+    everything = script(QUESTIONS, "question-trial")
+    begin = everything.index(". .venv/bin/activate\n")
+    end = everything.index('kill "$fleet"')
+
+    said = run(
+        everything[begin:end] + 'echo "== questions"\n' + everything[:begin] + everything[end:],
+        short_path,
+        {
+            "https://127.0.0.1:8743": PLATFORM_HERE,
+            "https://127.0.0.1:8443": "$(grep -o 'https://127.0.0.1:[0-9]*' receiver.log)",
+            "https://127.0.0.1:8444": "$(grep -o 'https://127.0.0.1:[0-9]*' expired.log)",
+            "receiver.py 8443": "receiver.py 0",
+            "receiver.py 8444": "receiver.py 0",
+        },
+    )
+
+    answers = said.partition("== questions")[2]
+    assert "state test-device downloading" in (short_path / "question-trial/receiver.log").read_text()
+    assert re.search(r"attempt 1: .* answered 500 from", answers)
+    assert re.search(r"attempt 2: .* answered 200 from", answers)
+    repeats = re.findall(r"^result \S+ attempt (\d) (\S+)$", answers, re.MULTILINE)
+    assert [attempt for attempt, _ in repeats] == ["1", "2"]
+    assert len({webhook_id for _, webhook_id in repeats}) == 1
+    refusals = re.findall(r"^(\S+) is refused: .*?\. (.+)$", answers, re.MULTILINE)
+    assert [(url, reason.partition(" such as ")[0]) for url, reason in refusals] == [
+        ("https://app.example.com/push", "the callback URL needs its port,"),
+        ("https://app.example.com:443", "the callback URL needs a path,"),
+        (
+            "http://app.example.com:8000/push",
+            "the callback URL must be https; plain http is for commissioning and the setting "
+            "callbacks.allow_http opens it.",
+        ),
+        (
+            "https://10.20.0.5:8443/push",
+            "the callback URL leads to a closed address: 10.20.0.5 is a private address; the setting "
+            'egress.allow opens it (for example "10.20.0.5/32").',
+        ),
+    ]
+    moved = re.findall(r"^sub-\S+ \S+ https://127.0.0.1:\d+/(\w+)$", answers, re.MULTILINE)
+    assert moved == ["moved"] * 4
+    assert re.search("has expired.*as it should be", answers, re.DOTALL)
+    assert answers.count("30 days or less") >= 2
 
 
 def test_the_page_on_old_applications_runs_one_against_a_platform(short_path: Path) -> None:

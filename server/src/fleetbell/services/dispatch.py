@@ -453,7 +453,7 @@ class Dispatcher:
             outlet.endpoint = replace(outlet.endpoint, certificate_ends_ms=ends_ms)
             if warning := certificate_warning(ends_ms, at_ms=self._clock.now_ms()):
                 _log.warning(
-                    "certificate of an endpoint ends soon", endpoint=outlet.endpoint.url, left=warning
+                    "certificate of an endpoint ends soon", endpoint=outlet.endpoint.url, left=warning.value
                 )
             self._settler.change(
                 "certificate", endpoint_id, lambda tx: tx.save_certificate_end(endpoint_id, ends_ms)
