@@ -64,7 +64,7 @@ async def task(house: House) -> UpgradeTask:
 
 async def test_its_creation_is_quick_and_the_rest_is_made_in_turns(house: House, task: UpgradeTask) -> None:
     assert house.tasks.tally("app-1", task.operation_id) == Tally(wait=DEVICES)
-    assert house.tasks.sub_tasks("app-1", task.operation_id, Page()).total == 0
+    assert (await house.tasks.sub_tasks("app-1", task.operation_id, Page())).total == 0
 
     turns, waits_s, began = 0, [0.0], time.perf_counter()
     others = asyncio.create_task(_write_on(house, waits_s))
@@ -78,7 +78,7 @@ async def test_its_creation_is_quick_and_the_rest_is_made_in_turns(house: House,
 
     assert len(waits_s) > turns / 2  # others had their turns between
     assert turns == DEVICES // CHUNK
-    listed = house.tasks.sub_tasks("app-1", task.operation_id, Page(size=3))
+    listed = await house.tasks.sub_tasks("app-1", task.operation_id, Page(size=3))
     assert [share.device_id for share in listed.rows] == ["dev-000000", "dev-000001", "dev-000002"]
     assert listed.total == DEVICES
     assert house.tasks.tally("app-1", task.operation_id) == Tally(wait=DEVICES)
@@ -98,7 +98,7 @@ async def test_nothing_that_many_wait_for_reads_a_table_from_end_to_end(
     await house.scheduler.catch_up()
     store, reading = house.store, house.store.reading
     assert isinstance(store, SqliteStore)
-    share = house.tasks.sub_tasks("app-1", task.operation_id, Page(size=1)).rows[0]
+    share = (await house.tasks.sub_tasks("app-1", task.operation_id, Page(size=1))).rows[0]
     device = reading.device(share.device_id)
     assert device is not None
 
@@ -119,7 +119,7 @@ async def test_nothing_that_many_wait_for_reads_a_table_from_end_to_end(
         house.tasks.get("app-1", task.operation_id)
         house.tasks.tally("app-1", task.operation_id)
         for status in (None, *SubTaskStatus):
-            house.tasks.sub_tasks("app-1", task.operation_id, Page(size=1), status=status)
+            await house.tasks.sub_tasks("app-1", task.operation_id, Page(size=1), status=status)
         house.tasks.list("app-1", Page(), device_id=device.device_id)
         house.tasks.list(None, Page(), device_id=device.device_id)
 
@@ -145,14 +145,14 @@ async def test_nothing_that_many_wait_for_reads_a_table_from_end_to_end(
 
 @contextmanager
 def _heard(store: SqliteStore, statements: dict[str, Any]) -> Iterator[None]:
-    """Keeps the statements that both connections run, with their values."""
+    """Keeps the statements that all connections run, with their values."""
 
     def hear(_cursor: object, sql: str, values: Any) -> bool:
         if sql.startswith(("SELECT", "UPDATE", "INSERT", "DELETE", "WITH")):
             statements[sql] = values
         return True
 
-    connections = (store._reader, store._writer._db)
+    connections = (store._reader, store._asker, store._writer._db)
     for connection in connections:
         connection.exec_trace = hear
     try:

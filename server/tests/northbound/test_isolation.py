@@ -162,7 +162,7 @@ async def of_another(door: Door) -> Things:
     package = await house.package(version="7.7", product=product)
     group = await house.groups.create("app-1", GroupWords(name="hall-of-another"), [device.device_id])
     task = await house.tasks.create("app-1", package.kind, package.file_id, [device.device_id])
-    [share] = house.tasks.sub_tasks("app-1", task.operation_id, Page()).rows
+    [share] = (await house.tasks.sub_tasks("app-1", task.operation_id, Page())).rows
     url = f"{URL}/of-another"
     subscription = await house.subscriptions.subscribe("app-1", RESULT, url)
     await house.report(device, Reached(UpgradeState.DOWNLOADING))

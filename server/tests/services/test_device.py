@@ -99,7 +99,7 @@ async def test_a_device_of_another_application_is_unknown(house: House) -> None:
         house.devices.get("app-2", device.device_id)
     with pytest.raises(DeviceUnknown):
         await house.devices.delete("app-2", device.device_id)
-    assert house.devices.list("app-2", Page()).total == 0
+    assert (await house.devices.list("app-2", Page())).total == 0
 
 
 async def test_devices_are_listed_by_application_or_all(house: House) -> None:
@@ -108,9 +108,9 @@ async def test_devices_are_listed_by_application_or_all(house: House) -> None:
     first, second = await house.device("meter-1"), await house.device("meter-2")
     other = await house.device("meter-3", application_id="app-2")
 
-    assert house.devices.list("app-1", Page(1, 1)).rows == (second,)
-    assert house.devices.list("app-1", Page(1, 1)).total == 2
-    assert house.devices.list(None, Page()).rows == (first, second, other)
+    assert (await house.devices.list("app-1", Page(1, 1))).rows == (second,)
+    assert (await house.devices.list("app-1", Page(1, 1))).total == 2
+    assert (await house.devices.list(None, Page())).rows == (first, second, other)
 
 
 async def test_a_device_is_not_deleted_while_a_task_works_on_it(house: House) -> None:

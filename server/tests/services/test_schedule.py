@@ -89,7 +89,7 @@ async def results(house: House) -> list[tuple[str, str]]:
 
 
 def shares(house: House, task: UpgradeTask) -> tuple[SubTask, ...]:
-    return house.tasks.sub_tasks("app-1", task.operation_id, Page(size=100)).rows
+    return house.store.reading.sub_tasks(task.operation_id, Page(size=100)).rows
 
 
 def now(house: House, task: UpgradeTask) -> tuple[TaskStatus, Tally]:
@@ -449,7 +449,7 @@ async def test_a_turn_does_no_more_than_its_chunk(store: Store, tmp_path: Path) 
 
     async def offered_after_a_turn() -> int:
         await house.scheduler.turn()
-        listed = house.devices.list("app-1", Page()).rows
+        listed = (await house.devices.list("app-1", Page())).rows
         return sum(device.action_id is not None for device in listed)
 
     assert [await offered_after_a_turn() for _ in range(3)] == [2, 4, 5]
@@ -617,7 +617,7 @@ async def test_another_process_goes_on_where_one_was_killed(
     house.clock.advance(HOUR)
     await house.scheduler.catch_up()
 
-    listed = house.devices.list("app-1", Page()).rows
+    listed = (await house.devices.list("app-1", Page())).rows
     action_ids = [device.action_id for device in listed]
     assert action_ids == [share.action_id for share in shares(house, task)]
 

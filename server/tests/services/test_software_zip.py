@@ -280,6 +280,6 @@ async def test_a_device_that_runs_no_source_version_is_not_upgraded(
 
     task = await house.tasks.create("app-1", package.kind, package.file_id, [device.device_id])
 
-    [share] = house.tasks.sub_tasks("app-1", task.operation_id, Page()).rows
+    [share] = (await house.tasks.sub_tasks("app-1", task.operation_id, Page())).rows
     assert share.status is status
     assert share.detail == (SOURCE_UNFIT if status is SubTaskStatus.FAIL else "")

@@ -42,7 +42,7 @@ async def test_a_task_waits_with_one_sub_task_for_each_device(house: House) -> N
     assert house.tasks.get("app-1", task.operation_id) == task
     assert (task.status, task.device_ids, task.target_version) == (TaskStatus.WAIT, tuple(ids), "2.0")
     assert house.tasks.tally("app-1", task.operation_id) == Tally(wait=3)
-    shares = house.tasks.sub_tasks("app-1", task.operation_id, Page()).rows
+    shares = (await house.tasks.sub_tasks("app-1", task.operation_id, Page())).rows
     assert [share.device_id for share in shares] == ids
     assert [house.device_now(device).action_id for device in devices] == [share.action_id for share in shares]
 
@@ -62,7 +62,9 @@ async def test_a_device_that_is_busy_fails_with_a_conflict_that_is_pushed(house:
     assert push["notifyType"] == RESULT
     assert (push["deviceId"], push["operationId"]) == (busy.device_id, second.operation_id)
     assert (push["swUpgradeResult"], push["resultDesc"]) == ("FAIL", "Task Conflict")
-    [share] = house.tasks.sub_tasks("app-1", second.operation_id, Page(), status=SubTaskStatus.FAIL).rows
+    [share] = (
+        await house.tasks.sub_tasks("app-1", second.operation_id, Page(), status=SubTaskStatus.FAIL)
+    ).rows
     assert (share.device_id, share.detail) == (busy.device_id, "Task Conflict")
     assert house.tasks.tally("app-1", second.operation_id) == Tally(wait=1, fail=1)
     assert house.device_now(busy).action_id == working_on
@@ -129,7 +131,7 @@ async def test_what_belongs_to_another_application_is_unknown(house: House) -> N
     with pytest.raises(TaskUnknown):
         house.tasks.get("app-2", task.operation_id)
     with pytest.raises(TaskUnknown):
-        house.tasks.sub_tasks("app-2", task.operation_id, Page())
+        await house.tasks.sub_tasks("app-2", task.operation_id, Page())
     with pytest.raises(TaskUnknown):
         house.tasks.tally("app-2", task.operation_id)
     with pytest.raises(TaskUnknown):

@@ -353,7 +353,7 @@ class _DeviceCalls:
         page = call.query.page(size=_PAGE_SIZE, size_most=_PAGE_SIZE_MOST)
         if wanted is None:
             return reply(DevicesBody(0, page.number, page.size, ()))
-        listed = self._devices.list(call.application_id, page, wanted)
+        listed = await self._devices.list(call.application_id, page, wanted)
         bodies = tuple(DeviceBody.of(device, with_imsi=with_imsi) for device in listed.rows)
         return reply(DevicesBody(listed.total, page.number, page.size, bodies))
 

@@ -241,7 +241,7 @@ class _TaskCalls:
         page = call.query.page()
         status = call.query.one_of("subOperationStatus", _SUB_TASK_STATUSES)
         operation_id = call.path_part("operation_id")
-        listed = self._tasks.sub_tasks(call.application_id, operation_id, page, status=status)
+        listed = await self._tasks.sub_tasks(call.application_id, operation_id, page, status=status)
         bodies = tuple(SubTaskBody.of(share) for share in listed.rows)
         return reply(SubTasksBody(bodies, page.number, page.size, listed.total))
 

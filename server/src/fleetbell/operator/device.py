@@ -35,7 +35,7 @@ def declare(table: Table, services: Services) -> None:
     @table.get("/devices")
     async def list_some(call: Call, query: PagesOf) -> Items[DeviceView]:
         """List devices in the order of registration, without their tokens."""
-        found = devices.list(call.narrowed(query.application_id), query.wanted)
+        found = await devices.list(call.narrowed(query.application_id), query.wanted)
         action_ids = [device.action_id for device in found.rows if device.action_id is not None]
         upgrades = {attempt.action_id: upgrade_of(attempt) for attempt in reading.attempts(action_ids)}
         return items(found, lambda device: DeviceView.of(device, upgrades.get(device.action_id or 0)))

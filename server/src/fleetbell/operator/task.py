@@ -117,7 +117,8 @@ def declare(table: Table, services: Services) -> None:
         """List the sub tasks of a task in the order of its targets."""
         task = _found(call)
         status = None if query.status is None else SUB_TASK_STATUSES[query.status]
-        return items(reading.sub_tasks(task.operation_id, query.wanted, status=status), SubTaskView.of)
+        found = await tasks.sub_tasks(task.application_id, task.operation_id, query.wanted, status=status)
+        return items(found, SubTaskView.of)
 
     @table.post("/tasks/{operation_id}/stop", refusals=(TaskUnknown,))
     async def stop(call: Call) -> TallyView:

@@ -211,7 +211,7 @@ class Reading(Protocol):
     def devices(
         self, application_id: str | None, page: Page, wanted: DeviceFilter = EVERY_DEVICE
     ) -> Listed[Device]:
-        """Of one application, or of all."""
+        """Of one application, or of all. Counts them, and may look through all: for :meth:`Store.look_up`."""
         ...
 
     def silent_devices(self, *, since_ms: int, most: int) -> tuple[str, ...]:
@@ -294,7 +294,9 @@ class Reading(Protocol):
     def sub_tasks(
         self, operation_id: str, page: Page, *, status: SubTaskStatus | None = None
     ) -> Listed[SubTask]:
-        """In the order of the task's targets."""
+        """In the order of the task's targets. Those of a rare status take a walk through all of the task: for
+        :meth:`Store.look_up`.
+        """
         ...
 
     def attempts(self, action_ids: Sequence[int]) -> list[Attempt]:

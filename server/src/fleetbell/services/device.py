@@ -200,11 +200,11 @@ class Devices:
         """Raises DeviceUnknown."""
         return _own(self._store.reading.device(device_id), application_id, device_id)
 
-    def list(
+    async def list(
         self, application_id: str | None, page: Page, wanted: DeviceFilter = EVERY_DEVICE
     ) -> Listed[Device]:
         """Of one application, or of all; in the order of registration unless ``wanted`` says otherwise."""
-        return self._store.reading.devices(application_id, page, wanted)
+        return await self._store.look_up(lambda reading: reading.devices(application_id, page, wanted))
 
     async def modify(self, application_id: str, device_id: str, change: DeviceChange) -> Device:
         """Raises DeviceUnknown, or InputInvalid for a value that cannot be."""

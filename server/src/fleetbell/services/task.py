@@ -223,12 +223,12 @@ class Tasks:
             model=model,
         )
 
-    def sub_tasks(
+    async def sub_tasks(
         self, application_id: str, operation_id: str, page: Page, *, status: SubTaskStatus | None = None
     ) -> Listed[SubTask]:
         """In the order of the task's targets. Raises TaskUnknown."""
         self.get(application_id, operation_id)
-        return self._store.reading.sub_tasks(operation_id, page, status=status)
+        return await self._store.look_up(lambda reading: reading.sub_tasks(operation_id, page, status=status))
 
     def tally(self, application_id: str, operation_id: str) -> Tally:
         """How many sub tasks stand where. Raises TaskUnknown."""

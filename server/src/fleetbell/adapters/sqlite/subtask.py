@@ -9,7 +9,7 @@ import msgspec
 
 from fleetbell.adapters.sqlite.rows import Reader, as_json, where
 from fleetbell.domain.subtask import TIMEOUTS, Attempt, Ended, SubTask, SubTaskStatus, UpgradeKind
-from fleetbell.domain.task import Tally, UpgradeTask
+from fleetbell.domain.task import Errand, Tally, UpgradeTask
 from fleetbell.ports.store import AttemptEnd, DueAttempt, Listed, Note, Page
 
 _SUB_TASK = (
@@ -74,14 +74,19 @@ class SubTaskReading(Reader):
         return Listed(tuple(map(_sub_task, rows)), total)
 
     def _made(self, operation_id: str, status: SubTaskStatus | None) -> int:
-        """How many sub tasks there are. By status it is the tally that tells: counting them takes long."""
-        made: int = self._value("SELECT count(*) FROM sub_task WHERE operation_id = ?", (operation_id,))
-        if status is None:
-            return made
+        """How many sub tasks there are: counting a hundred thousand takes long, so the tally tells, once all
+        are made.
+        """
         tally = self.tally(operation_id)
-        if status is SubTaskStatus.WAIT:
-            return tally.wait - (tally.total - made)
-        return (tally.processing, tally.success, tally.fail, tally.stop)[status - 1]
+        if status not in (None, SubTaskStatus.WAIT):
+            return (tally.processing, tally.success, tally.fail, tally.stop)[status - 1]
+        made = self._value(
+            "SELECT (SELECT count(*) FROM sub_task WHERE operation_id = ?1) FROM task "
+            "WHERE operation_id = ?1 AND errand = ?2",
+            (operation_id, Errand.MAKE),
+        )
+        unmade = 0 if made is None else tally.total - made
+        return (tally.total if status is None else tally.wait) - unmade
 
     def tally(self, operation_id: str) -> Tally:
         row = self._row(f"SELECT {_TALLY} FROM task WHERE operation_id = ?", (operation_id,))
