@@ -429,15 +429,69 @@ def test_a_slow_answer_is_too_slow_for_a_client_with_little_time(fleetbell_platf
     ],
 )
 def test_what_it_does_not_know_it_says(method: str, path: str, unknown: str, app: Application) -> None:
-    headers = {"app_key": app.platform.app_id, "Authorization": f"Bearer {app.client.login().access_token}"}
-
-    answer = httpx2.request(method, app.platform.url + path, headers=headers, trust_env=False)
+    answer = asked(app, method, path)
 
     assert answer.status_code == 501
     assert answer.json() == {
         "error_code": "fake",
         "error_desc": f"the fake platform does not know {unknown}; the real one may",
     }
+
+
+def test_a_field_of_a_body_that_it_does_not_know_is_said_too(app: Application) -> None:
+    body = {"name": "Hall", "customFields": [{"fieldName": "floor", "fieldValue": 3}]}
+
+    answer = asked(app, "PUT", f"{DEVICES}/{app.platform.add_device('meter-1')}", json=body)
+
+    assert answer.status_code == 501
+    assert "does not know the field customFields of PUT" in answer.json()["error_desc"]
+
+
+def asked(app: Application, method: str, path: str, **options: Any) -> httpx2.Response:
+    """A call that the client has no method for."""
+    headers = {"app_key": app.platform.app_id, "Authorization": f"Bearer {app.client.login().access_token}"}
+    return httpx2.request(method, app.platform.url + path, headers=headers, trust_env=False, **options)
+
+
+def test_notifications_are_pulled_as_they_would_be_pushed(app: Application) -> None:
+    app.platform.run_upgrade(app.start("meter-1"), "4")
+
+    items = asked(app, "GET", "/api/v1/notifications").json()["items"]
+    for item in items:
+        assert app.receiver.receive(item["body"].encode(), item["headers"]).status == 200
+
+    assert app.told() == ["downloading", "downloaded", "idle", "FAIL"]
+    assert app.contexts[0].sequence is None
+    assert app.platform.pushes == []
+
+
+def test_a_stream_brings_what_happens_while_it_is_read(app: Application) -> None:
+    operation_id = app.start("meter-1")
+    headers = {"app_key": app.platform.app_id, "Authorization": f"Bearer {app.client.login().access_token}"}
+    url = f"{app.platform.url}/api/v1/notifications/stream?after=latest"
+    with httpx2.Client(trust_env=False) as http, http.stream("GET", url, headers=headers) as stream:
+        lines = stream.iter_lines()
+        begun = next(line for line in lines if line.startswith("id:"))
+        app.platform.advance(operation_id)
+        event = next(line for line in lines if line.startswith("data:"))
+        app.platform.close()
+        rest = list(lines)
+
+    assert begun.startswith("id: cur-")
+    assert json.loads(event.removeprefix("data:"))["notify_type"] == "swUpgradeStateChangeNotify"
+    assert [line for line in rest if line] == []
+
+
+def test_what_expired_cannot_be_pulled_and_a_cursor_before_it_is_refused(app: Application) -> None:
+    path = "/api/v1/notifications"
+    app.platform.run_upgrade(app.start("meter-1"), "4")
+    cursor = asked(app, "GET", f"{path}?page_size=1").json()["next"]
+    app.platform.expire_notifications()
+
+    refused = asked(app, "GET", f"{path}?after={cursor}")
+
+    assert (refused.status_code, refused.json()["error_code"]) == (410, "900410")
+    assert asked(app, "GET", path).json()["items"] == []
 
 
 def test_a_software_zip_is_not_read_and_that_is_said(app: Application) -> None:

@@ -185,6 +185,18 @@ class Story:
         except ApiRefused as refused:
             return refused
 
+    def first_event(self, path: str) -> None:
+        """The first event with data of a stream."""
+        headers = {
+            "app_key": self._session.app_id,
+            "Authorization": f"Bearer {self._session.access_token}",
+        }
+        with self._http.stream("GET", path, headers=headers) as stream:
+            data = next(line for line in stream.iter_lines() if line.startswith("data:"))
+            kind = stream.headers["content-type"].partition(";")[0]
+            event = self.plain(json.loads(data.removeprefix("data:")))
+            self.answers.append((f"the first event as {kind}", stream.status_code, event))
+
     def raw(self, method: str, path: str, body: bytes = b"", **headers: str) -> None:
         """A call that the SDK would not make."""
         self._send(Request(method, path, headers, body))
@@ -235,6 +247,10 @@ class Story:
                 return "seconds"
             case str() if key in {"status", "statusDetail"} and value in _HEARD:
                 return "heard or not"  # the real platform writes contacts down some seconds later
+            case str() if key == "body":
+                return self.plain(json.loads(value))
+            case int() if key == "made_at_ms":
+                return "a time"
             case str() if value == self._url:
                 return "the receiver"
         return value
@@ -242,6 +258,7 @@ class Story:
 
 _HEARD = {"ONLINE", "OFFLINE", "NONE", "NOT_ACTIVE"}
 _SECRETS = {"accessToken", "refreshToken", "verifyCode", "psk", "secret"}
+_SECRETS |= {"next", "webhook-timestamp", "webhook-signature"}
 _IDS = {
     "deviceId": "device",
     "gatewayId": "device",
@@ -255,6 +272,11 @@ _IDS = {
     "devGroupId": "group",
     "appId": "application",
     "creator": "application",
+    "device_id": "device",
+    "operation_id": "task",
+    "sub_operation_id": "sub task",
+    "webhook_id": "message",
+    "webhook-id": "message",
 }
 EVERY_DEVICE = {
     "name": None,
@@ -314,6 +336,8 @@ def tell(story: Story, world: World, pushes: Pushes) -> None:
     call(flows.sub_task_page, good, status="fail", **PAGE)
     call(flows.device, ids[0])
 
+    _pulled(story, ids[1])
+
     again = Policy(retry_type=True, retry_times=1)
     retried = call(flows.create_task, "softwareUpgrade", soft, ids[:2], again)
     pushes.until(ids[0], 10 + 5)  # it runs the version already
@@ -336,6 +360,28 @@ def tell(story: Story, world: World, pushes: Pushes) -> None:
     call(flows.task_page, **{**EVERY_TASK, "page_size": 101})
     call(flows.task_page, **{**EVERY_TASK, "status": "FAIL"})
     _end(story, pushes, soft, hall, ids)
+
+
+def _pulled(story: Story, device_id: str) -> None:
+    """What was told of a device, asked for instead of heard."""
+    of_upgrades = "&".join(f"notify_type={notify_type}" for notify_type in UPGRADE_TYPES)
+    path = f"/api/v1/notifications?device_id={device_id}&{of_upgrades}"
+
+    def pull(more: str) -> Any:
+        answer = story.call(flows.call, Request("GET", path + more))
+        return answer if isinstance(answer, ApiRefused) else json.loads(answer.body)
+
+    some = pull("&page_size=2")
+    rest = pull(f"&after={some['next']}")
+    pull(f"&after={some['items'][0]['webhook_id']}&before={rest['items'][-1]['webhook_id']}")
+    pull(f"&after={rest['next']}")
+    pull("&after=latest")
+    pull("&after=elsewhere-1")
+    pull("&page_size=0")
+    story.first_event(
+        f"/api/v1/notifications/stream?device_id={device_id}&after={some['next']}&{of_upgrades}"
+    )
+    story.raw("GET", "/api/v1/notifications")
 
 
 def _meters(group_name: str) -> Targets:

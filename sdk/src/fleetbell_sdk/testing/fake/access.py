@@ -21,7 +21,7 @@ def login(fleet: Fleet, call: Call) -> Answer:
 @route("POST", "/iocm/app/sec/v1.1.0/refreshToken", LOGIN)
 def refresh(fleet: Fleet, call: Call) -> Answer:
     """Bring new tokens."""
-    body = call.body()
+    body = call.body("appId secret refreshToken")
     token = body.text("refreshToken")
     if not token:
         raise Refused("102202", "refreshToken is missing")
@@ -53,7 +53,7 @@ def _grant(fleet: Fleet, app_id: str, secret: str, *, refresh_token: str | None 
 @route("POST", "/iocm/app/sec/v1.1.0/logout", LOGIN)
 def logout(fleet: Fleet, call: Call) -> Answer:
     """Forget a token."""
-    token = call.body().text("accessToken")
+    token = call.body("accessToken").text("accessToken")
     if not token:
         raise Refused("102202", "accessToken is missing")
     fleet.access_tokens.discard(token)

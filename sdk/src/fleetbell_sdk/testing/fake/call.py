@@ -38,6 +38,10 @@ class Call:
         """A parameter of the query, "" when it is not there."""
         return self.query.get(name, "")
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A parameter that may come several times."""
+        return tuple(value for each, value in parse_qsl(self.request.query) if each == name)
+
     def word(self, name: str, words: Sequence[str]) -> str:
         """The same, for one that has to be one of ``words``."""
         given = self.text(name)
@@ -47,26 +51,30 @@ class Call:
 
     def page(self, found: Sequence[T], *, size: int = 10, most: int = 100) -> tuple[Json, Sequence[T]]:
         """The numbers of the page that is asked for, and what is on it."""
-        number = self._number("pageNo", 0, least=0, most=2**31)
-        size = self._number("pageSize", size, least=1, most=most)
+        number = self.number("pageNo", 0, least=0, most=2**31)
+        size = self.number("pageSize", size, least=1, most=most)
         numbers: Json = {"pageNo": number, "pageSize": size, "totalCount": len(found)}
         return numbers, found[number * size : (number + 1) * size]
 
-    def _number(self, name: str, default: int, *, least: int, most: int) -> int:
+    def number(self, name: str, default: int, *, least: int, most: int) -> int:
+        """A parameter that is a number within these bounds."""
         text = self.text(name) or str(default)
         if not text.isdecimal() or not least <= int(text) <= most:
             raise Refused(self.family.bad_page, f"{name} must be a number from {least} to {most}")
         return int(text)
 
-    def body(self) -> Body:
-        """The body, which has to be a JSON object; a field that is null is not there."""
+    def body(self, knows: str) -> Body:
+        """The body, which has to be a JSON object; a field that is null is not there.
+
+        ``knows`` are the fields that it may have. Raises Unknown for another: the real platform may know it.
+        """
         try:
             values = json.loads(self.request.body)
         except ValueError as error:
             raise self.wrong(f"the body is not JSON: {error}") from error
         if not isinstance(values, dict):
             raise self.wrong("the body is not a JSON object")
-        return Body(self, {name: value for name, value in values.items() if value is not None})
+        return Body(self, values).known(knows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +113,21 @@ class Body:
             raise self.call.wrong(f"{name} must be a list of strings")
         return tuple(dict.fromkeys(value))
 
-    def inner(self, name: str) -> Body:
+    def inner(self, name: str, knows: str) -> Body:
+        """An object in it, which may have the fields that ``knows`` names."""
         value = self.values.get(name, {})
         if not isinstance(value, dict):
             raise self.call.wrong(f"{name} must be an object")
-        return Body(self.call, {key: each for key, each in value.items() if each is not None})
+        return Body(self.call, value).known(knows)
+
+    def known(self, names: str) -> Body:
+        """The fields that are there. Raises Unknown for one that ``names`` does not name."""
+        there = {name: value for name, value in self.values.items() if value is not None}
+        strange = sorted(set(there) - set(names.split()))
+        if strange:
+            request = self.call.request
+            raise Unknown(f"the field {strange[0]} of {request.method} {request.path}")
+        return Body(self.call, there)
 
     def owned_by(self, app_id: str, name: str) -> None:
         """Refuse another application than the caller."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fleetbell_sdk.testing.fake import access, device, group, package, subscription, task
+from fleetbell_sdk.testing.fake import access, device, group, notification, package, subscription, task
 from fleetbell_sdk.testing.fake.call import answer
 
 __all__ = ["ROOMS", "answer"]
 
-ROOMS = (access, subscription, device, group, package, task)
+ROOMS = (access, subscription, device, group, package, task, notification)

@@ -10,10 +10,12 @@ from fleetbell_sdk.testing.fake.call import Body, Call, own, route
 from fleetbell_sdk.testing.fake.door import Answer
 from fleetbell_sdk.testing.fake.fleet import PRODUCT, Device, Fleet, Json
 from fleetbell_sdk.testing.fake.refusals import DEVICES, REGISTRATION, Refused
+from fleetbell_sdk.testing.messages import INFO_FIELDS
 from fleetbell_sdk.wire import NotifyType
 
 _PSK: Final = re.compile(r"[0-9a-fA-F]{8,32}")
 _CHANGED: Final = ("name", "manufacturerId", *PRODUCT, "protocolType", "location", "mute")
+_KEPT: Final = ("endUser", "organization", "region", "timezone", "ip")  # and shown by no call
 _SAID: Final = ("description", *_CHANGED)
 
 
@@ -30,8 +32,10 @@ def register_with_secret(fleet: Fleet, call: Call) -> Answer:
 
 
 def _register(fleet: Fleet, call: Call, *, secret: str | None) -> Answer:
-    body = call.body()
-    said = body.inner("deviceInfo")
+    body = call.body(
+        "nodeId verifyCode endUserId imsi psk timeout isSecure productId deviceInfo"  # some are kept only
+    )
+    said = body.inner("deviceInfo", " ".join(INFO_FIELDS))
     is_secure = body.flag("isSecure", "100440")
     info = {name: said.text(name) for name in _SAID if said.text(name)}
     info |= {"nodeId": body.text("nodeId")} | ({"isSecurity": "TRUE"} if is_secure else {})
@@ -69,7 +73,7 @@ def _check_node_id(fleet: Fleet, node_id: str) -> None:
 @route("PUT", "/iocm/app/reg/v1.1.0/deviceCredentials/{id}", REGISTRATION)
 def refresh_key(fleet: Fleet, call: Call) -> Answer:
     """Give a device another key."""
-    body = call.body()
+    body = call.body("nodeId verifyCode timeout")
     device = own(fleet.devices, call.parts[0], "100403")
     node_id = body.text("nodeId") or device.info["nodeId"]
     timeout = _timeout(body)
@@ -128,7 +132,7 @@ def device(fleet: Fleet, call: Call) -> Answer:
 @route("PUT", "/iocm/app/dm/v1.4.0/devices/{id}", DEVICES)
 def modify_device(fleet: Fleet, call: Call) -> Answer:
     """Change a device."""
-    body = call.body()
+    body = call.body(" ".join((*_CHANGED, *_KEPT, "isSecure", "imsi", "psk", "deviceId")))
     device = own(fleet.devices, call.parts[0], "100403")
     changed = {name: body.text(name) for name in _CHANGED if name in body.values}
     if changed.get("mute", "") not in {"", "TRUE", "FALSE"}:

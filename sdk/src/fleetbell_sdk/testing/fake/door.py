@@ -11,7 +11,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -43,6 +43,8 @@ class Answer:
 
     headers: Mapping[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
+    events: Iterator[bytes] | None = None
+    """Sent one after the other as they come, until they end or the client has gone."""
 
     @property
     def body(self) -> bytes:
@@ -120,6 +122,9 @@ def _handler(answer: Callable[[Request], Answer], closing: threading.Event) -> t
         do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = handle_any
 
         def _send(self, status: int, given: Answer) -> None:
+            if given.events is not None:
+                self._stream(status, given.headers, given.events)
+                return
             body = given.body
             self.send_response(status, HTTPStatus(status).phrase)
             for name, value in (
@@ -131,6 +136,17 @@ def _handler(answer: Callable[[Request], Answer], closing: threading.Event) -> t
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body)
+
+        def _stream(self, status: int, headers: Mapping[str, str], events: Iterator[bytes]) -> None:
+            self.close_connection = True  # which is how the client knows the end
+            self.send_response(status, HTTPStatus(status).phrase)
+            for name, value in {**headers, "Connection": "close"}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # the client has had enough
+                for event in events:
+                    self.wfile.write(event)
+                    self.wfile.flush()
 
         def _body(self) -> bytes:
             if self.headers.get("Transfer-Encoding", "").lower() != "chunked":

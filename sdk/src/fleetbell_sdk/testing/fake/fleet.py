@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import secrets as chance
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,9 +20,20 @@ from fleetbell_sdk.testing.messages import (
     device_info_changed,
 )
 from fleetbell_sdk.testing.story import WORKING, Kind, Share
-from fleetbell_sdk.wire import NotifyType, PushMessage, UpgradeResult, UpgradeState
+from fleetbell_sdk.wire import UPGRADE_TYPES, NotifyType, PushMessage, UpgradeResult, UpgradeState
 
-__all__ = ["NEWS", "Device", "Fleet", "Group", "Json", "Package", "SubTask", "Subscription", "Task"]
+__all__ = [
+    "NEWS",
+    "Device",
+    "Fleet",
+    "Group",
+    "Json",
+    "Notification",
+    "Package",
+    "SubTask",
+    "Subscription",
+    "Task",
+]
 
 Json = dict[str, object]
 
@@ -232,6 +246,20 @@ class Subscription:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One piece of news, which is pushed to whoever subscribed and can be pulled."""
+
+    number: int
+    webhook_id: str
+    notify_type: str
+    device_id: str
+    operation_id: str
+    sub_operation_id: str
+    made_at_ms: int
+    body: bytes
+
+
 NEWS: Final[Mapping[NotifyType, Callable[[str, Mapping[str, str]], PushMessage]]] = {
     NotifyType.DEVICE_ADDED: device_added,
     NotifyType.DEVICE_INFO_CHANGED: device_info_changed,
@@ -242,13 +270,24 @@ NEWS: Final[Mapping[NotifyType, Callable[[str, Mapping[str, str]], PushMessage]]
 
 @dataclass(slots=True)
 class Fleet:
-    """Everything there is. ``push`` is told of every message, ``drop`` of a URL that wants nothing more."""
+    """Everything there is.
+
+    ``push`` is told of a callback URL and what is for it, ``drop`` of one that wants nothing more; ``sign``
+    makes the headers of a notification that is pulled. ``changed`` guards all of it, and is notified of news.
+    """
 
     app_id: str
     login_secret: str
     now_s: Callable[[], float]
-    push: Callable[[str, str, bytes], None]
+    push: Callable[[str, Notification], None]
     drop: Callable[[str], None]
+    sign: Callable[[Notification], Mapping[str, str]]
+    changed: threading.Condition
+    is_closing: bool = False
+    expired: int = 0
+    """The number of the last notification that cannot be pulled any more."""
+
+    notifications: list[Notification] = field(default_factory=list)
     access_tokens: set[str] = field(default_factory=set)
     refresh_tokens: set[str] = field(default_factory=set)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
@@ -257,6 +296,16 @@ class Fleet:
     packages: dict[str, Package] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
     _made: dict[str, int] = field(default_factory=dict)
+    _mark: str = field(default_factory=lambda: chance.token_hex(4))
+
+    def cursor(self, number: int) -> str:
+        """From where to go on behind the notification of this number."""
+        return f"cur-{self._mark}-{number}"
+
+    def number_of(self, cursor: str) -> int | None:
+        """The number in a cursor or a webhook-id of this platform."""
+        found = re.fullmatch(rf"(?:cur|msg)-{self._mark}-(\d{{1,18}})", cursor)
+        return int(found[1]) if found else None
 
     def new_id(self, kind: str) -> str:
         """``dev-1``, ``dev-2`` and so on: easy to read in a test."""
@@ -372,8 +421,32 @@ class Fleet:
             sub.again()
 
     def _tell(self, device_id: str, messages: Iterable[PushMessage]) -> None:
+        """News of upgrades is kept for whoever pulls it; other news only where somebody has subscribed."""
         for message in messages:
-            self.push(str(message.notify_type), device_id, body_of(message))
+            notify_type = str(message.notify_type)
+            urls = [
+                each.callback_url for each in self.subscriptions.values() if each.notify_type == notify_type
+            ]
+            if urls or notify_type in UPGRADE_TYPES:
+                kept = self._kept(notify_type, device_id, message)
+                for url in urls:
+                    self.push(url, kept)
+
+    def _kept(self, notify_type: str, device_id: str, message: PushMessage) -> Notification:
+        number = len(self.notifications) + 1
+        kept = Notification(
+            number=number,
+            webhook_id=f"msg-{self._mark}-{number}",
+            notify_type=notify_type,
+            device_id=device_id,
+            operation_id=getattr(message, "operation_id", ""),
+            sub_operation_id=getattr(message, "sub_operation_id", ""),
+            made_at_ms=int(self.now_s() * 1000),
+            body=body_of(message),
+        )
+        self.notifications.append(kept)
+        self.changed.notify_all()
+        return kept
 
 
 def _said(device: Device) -> dict[str, str]:

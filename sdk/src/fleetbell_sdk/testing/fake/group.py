@@ -16,7 +16,7 @@ _MOST: Final = 1000  # devices that one call puts into a group
 @route("POST", "/iocm/app/devgroup/v1.3.0/devGroups", GROUPS)
 def create_group(fleet: Fleet, call: Call) -> Answer:
     """Make a device group."""
-    body = call.body()
+    body = call.body("name description maxDevNum deviceIds appId id")
     body.owned_by(fleet.app_id, "appId")
     name, most, added = body.text("name"), body.number("maxDevNum") or 0, body.texts("deviceIds")
     _check_group(fleet, call, name, most)
@@ -63,7 +63,7 @@ def group(fleet: Fleet, call: Call) -> Answer:
 @route("PUT", "/iocm/app/devgroup/v1.3.0/devGroups/{id}", GROUPS)
 def modify_group(fleet: Fleet, call: Call) -> Answer:
     """Change a device group."""
-    body = call.body()
+    body = call.body("name description maxDevNum")
     group = own(fleet.groups, call.parts[0], "100603")
     name = body.text("name") if "name" in body.values else group.name
     most = body.number("maxDevNum")
@@ -112,7 +112,7 @@ def remove_from_group(fleet: Fleet, call: Call) -> Answer:
 
 
 def _named(fleet: Fleet, call: Call) -> tuple[Group, tuple[str, ...]]:
-    body = call.body()
+    body = call.body("devGroupId deviceIds accessAppId")
     body.owned_by(fleet.app_id, "accessAppId")
     group_id, device_ids = body.text("devGroupId"), body.texts("deviceIds")
     if not group_id or not device_ids:

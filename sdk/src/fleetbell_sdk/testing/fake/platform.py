@@ -21,7 +21,7 @@ from fleetbell_sdk.signature import PrivateKey, Secret
 from fleetbell_sdk.testing.fake.calls import answer
 from fleetbell_sdk.testing.fake.certificate import write_certificate
 from fleetbell_sdk.testing.fake.door import Answer, Door, Request
-from fleetbell_sdk.testing.fake.fleet import Device, Fleet, SubTask, Task
+from fleetbell_sdk.testing.fake.fleet import Device, Fleet, Notification, SubTask, Task
 from fleetbell_sdk.testing.fake.package import keep
 from fleetbell_sdk.testing.fake.refusals import DOCUMENTED, Refused, Unknown
 from fleetbell_sdk.testing.fake.sender import NotDelivered, Pushed, Sender, Take
@@ -118,10 +118,12 @@ class FakePlatform:
         self.signing_keys: list[Secret | PrivateKey] = _keys(signing_key)
         self.calls: list[Called] = []
         self._now_s = now_s
-        self._lock = threading.RLock()
+        self._lock = threading.Condition(threading.RLock())
         self._faults: deque[_Fault] = deque()
         self._sender = Sender(self._signed, self._gone, attempts_most=attempts_most)
-        self._fleet = Fleet(app_id, login_secret, now_s, self._push, self._sender.drop)
+        self._fleet = Fleet(
+            app_id, login_secret, now_s, self._push, self._sender.drop, self._pulled_headers, self._lock
+        )
         self._folder = Path(tempfile.mkdtemp(prefix="fleetbell-fake-")) if tls else None
         self._door = Door(self._answer, self._tls())
 
@@ -133,6 +135,9 @@ class FakePlatform:
 
     def close(self) -> None:
         """End it. Connections that are open are cut."""
+        with self._lock:
+            self._fleet.is_closing = True
+            self._lock.notify_all()
         self._door.close()
         self._sender.close()
         if self._folder is not None:
@@ -365,6 +370,11 @@ class FakePlatform:
         with self._lock:
             self._fleet.access_tokens.clear()
 
+    def expire_notifications(self) -> None:
+        """What was told until now cannot be pulled any more."""
+        with self._lock:
+            self._fleet.expired = len(self._fleet.notifications)
+
     # The door's side
 
     def _answer(self, request: Request) -> Answer:
@@ -431,11 +441,13 @@ class FakePlatform:
 
     # The sender's side
 
-    def _push(self, notify_type: str, device_id: str, body: bytes) -> None:
-        webhook_id = f"msg-{chance.token_hex(12)}"
-        for each in self._fleet.subscriptions.values():
-            if each.notify_type == notify_type:
-                self._sender.add(each.callback_url, device_id, webhook_id, body)
+    def _push(self, url: str, kept: Notification) -> None:
+        self._sender.add(url, kept.device_id, kept.webhook_id, kept.body)
+
+    def _pulled_headers(self, kept: Notification) -> Mapping[str, str]:
+        """Those of a push without the ones that count places and attempts."""
+        headers = self._signed(Delivery(kept.body, kept.webhook_id)).headers
+        return {name.lower(): value for name, value in headers.items() if not name.startswith("fleetbell-")}
 
     def _signed(self, delivery: Delivery) -> Signed:
         return signed(delivery, self.signing_keys, at_s=int(self._now_s()))

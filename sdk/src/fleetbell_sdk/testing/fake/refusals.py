@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["DOCUMENTED", "DEVICES", "Family", "GROUPS", "LOGIN", "MANAGEMENT", "MEMBERS", "REGISTRATION"]
-__all__ += ["Refused", "SUBSCRIPTIONS", "UPGRADES", "Unknown"]
+__all__ = ["DOCUMENTED", "DEVICES", "Family", "GROUPS", "LOGIN", "MANAGEMENT", "MEMBERS", "NOTIFICATIONS"]
+__all__ += ["REGISTRATION", "Refused", "SUBSCRIPTIONS", "UPGRADES", "Unknown"]
 
 DOCUMENTED: Final[Mapping[str, tuple[int, str]]] = MappingProxyType(
     {
@@ -45,6 +45,7 @@ DOCUMENTED: Final[Mapping[str, tuple[int, str]]] = MappingProxyType(
         "102202": (400, "Required Parameter is null or empty."),
         "120001": (500, "Internal server error."),
         "120015": (400, "Bad request error."),
+        "900410": (410, "The cursor has expired."),
         "123002": (404, "Device or package file not found."),
         "123009": (404, "The requested task does not exist."),
         "123016": (400, "The parameter is error, targetversion not match with device."),
@@ -103,3 +104,4 @@ REGISTRATION: Final = Family("50400", no_app_key="100025")
 DEVICES: Final = Family("100022", "100405", "100220")
 GROUPS: Final = Family("50400", "50400", "100220")
 MEMBERS: Final = Family("100604", "100405", "100220")
+NOTIFICATIONS: Final = Family("50400", "50400", "100229", takes_owner=False)

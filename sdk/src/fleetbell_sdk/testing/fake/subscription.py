@@ -15,7 +15,7 @@ from fleetbell_sdk.wire import UPGRADE_TYPES, NotifyType
 @route("POST", "/iodm/app/sub/v1.1.0/subscribe", MANAGEMENT)
 def subscribe(fleet: Fleet, call: Call) -> Answer:
     """Subscribe to management data."""
-    body = call.body()
+    body = call.body("notifyType callbackurl callbackUrl coalesce")
     body.flag("coalesce", call.family.bad_input)  # after an outage only, and there are none here
     _subscribe(fleet, body, UPGRADE_TYPES)
     return Answer(200)
@@ -24,7 +24,7 @@ def subscribe(fleet: Fleet, call: Call) -> Answer:
 @route("POST", "/iocm/app/sub/v1.2.0/subscriptions", SUBSCRIPTIONS, "ownerFlag")
 def subscribe_to_service_data(fleet: Fleet, call: Call) -> Answer:
     """Subscribe to news of devices."""
-    body = call.body()
+    body = call.body("notifyType callbackurl callbackUrl appId ownerFlag channel")
     body.owned_by(fleet.app_id, "appId")
     if body.text("channel") not in {"", "HTTP"}:
         raise call.wrong("channel must be HTTP; messages are not sent by MQTT")

@@ -29,8 +29,9 @@ def create_firmware_task(fleet: Fleet, call: Call) -> Answer:
 
 
 def _create_task(fleet: Fleet, call: Call, kind: Kind) -> Answer:
-    body = call.body()
-    targets = body.inner("targets")
+    body = call.body("fileId targets policy")
+    targets = body.inner("targets", "devices deviceGroups deviceType model manufacturerName")
+    policy = body.inner("policy", "executeType startTime endTime retryType retryTimes")
     named, groups = targets.texts("devices"), targets.texts("deviceGroups")
     product = {name: targets.text(name) for name in PRODUCT}
     if bool(named) == bool(groups):
@@ -44,7 +45,7 @@ def _create_task(fleet: Fleet, call: Call, kind: Kind) -> Answer:
     devices = [own(fleet.devices, device_id, "123002") for device_id in named]
     devices += _members(fleet, groups, tuple(product.values()))
     _check_fit(package, devices)
-    policy = dict(body.inner("policy").values) if "policy" in body.values else None
+    has_policy = "policy" in body.values
     task = Task(
         operation_id=fleet.new_id("op"),
         package=package,
@@ -55,8 +56,8 @@ def _create_task(fleet: Fleet, call: Call, kind: Kind) -> Answer:
             "manufacturerName": product["manufacturerName"] if groups else None,
             "devices": list(named) or None,
         },
-        policy=policy,
-        retries_left=_retries(fleet, body.inner("policy")) if policy is not None else 0,
+        policy=dict(policy.values) if has_policy else None,
+        retries_left=_retries(fleet, policy) if has_policy else 0,
         made_s=fleet.now_s(),
     )
     fleet.begin(task, devices)
