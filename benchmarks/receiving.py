@@ -1,13 +1,14 @@
 """How fast the SDK's receiver takes messages: one by one in a thread, and alone over TLS on many connections.
 
 The receiver is a process of its own, so that its CPU can be told from the sender's, which is the platform's
-own transport. ``python -m benchmarks.receiving CERTIFICATE`` is how :func:`running` starts it: it prints its
-port, and how many messages its handler got when its standard input ends.
+own transport. ``python -m benchmarks.receiving CERTIFICATE [INBOX]`` is how :func:`running` starts it: it
+prints its port, and how many messages its handler got when its standard input ends.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import subprocess
@@ -21,20 +22,34 @@ from pathlib import Path
 import uvloop
 
 from benchmarks import raw_posting
-from benchmarks.figures import Row, cpu_s_of, median, spread
+from benchmarks.figures import Row, median, own_cpu_s, spread
 from benchmarks.message import SECRET, SIGN
 from benchmarks.receiver import Authority
 from benchmarks.steps import REPEATS, cost_us
 from fleetbell.ports.callback import Push
 from fleetbell_sdk import Context, PushMessage, Receiver, UpgradeMessage, wire
 from fleetbell_sdk.frameworks.standalone import serve
+from fleetbell_sdk.inbox import SqliteInbox
 from fleetbell_sdk.signature import verify
 from fleetbell_sdk.testing import push_headers, software_result, software_state
 
 CONNECTIONS = 16
 DEVICES = 1000
-_TYPES = wire.UPGRADE_TYPES
 _END_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the receiver tells when it ends."""
+
+    handled: int
+    """By the handler; a few more than were measured, for the connections were warmed."""
+
+    behind: int
+    """Messages that were answered and not handled yet when the last one was answered."""
+
+    cpu_s: float
+    """All that it used, until the last message was handled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +57,56 @@ class Taken:
     """What one run came to."""
 
     messages_per_s: float
-    cpu_us: float
-    """The receiver's, for one message."""
-
     sender_cpu_us: float
-    handled: int
-    """By the handler; a few more than were measured, for the connections were warmed."""
+    """For one message, as below."""
+
+    told: Told
+
+    @property
+    def cpu_us(self) -> float:
+        """The receiver's."""
+        return self.told.cpu_s / self.told.handled * 1e6
 
 
-def run(authority: Authority, *, count: int, seconds: float = 0.0) -> Taken:
-    """Post ``count`` messages, and more until ``seconds`` are over, to a receiver that has just started."""
-    with running(authority) as receiver:
-        before_s = cpu_s_of(receiver.pid)
-        made = maker()
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One run of each kind, one after the other."""
+
+    without: Taken
+    within: Taken
+    """With the inbox."""
+
+    @property
+    def rate_ratio(self) -> float:
+        """What the inbox leaves of the rate."""
+        return self.within.messages_per_s / self.without.messages_per_s
+
+    @property
+    def cpu_ratio(self) -> float:
+        """What the inbox costs, as a multiple."""
+        return self.within.cpu_us / self.without.cpu_us
+
+
+def pairs(count: int, *, messages: int = 1000, seconds: float = 0.0) -> list[Pair]:
+    """Interleaved runs of so many ``messages`` and ``seconds`` at least; the order changes each time."""
+    found = []
+    with tempfile.TemporaryDirectory(prefix="fleetbell-bench-") as name:
+        authority = Authority(Path(name))
+        for number in range(count):
+            order = (False, True) if number % 2 == 0 else (True, False)
+            taken = {inbox: run(authority, messages, seconds=seconds, inbox=inbox) for inbox in order}
+            found.append(Pair(taken[False], taken[True]))
+    return found
+
+
+def run(authority: Authority, messages: int, *, seconds: float, inbox: bool) -> Taken:
+    """Post to a receiver that has just started."""
+    with running(authority, inbox=inbox) as receiver:
         rate = uvloop.run(
-            raw_posting.run(receiver.url, authority.pem, count, CONNECTIONS, made=made, seconds=seconds)
+            raw_posting.run(receiver.url, authority.pem, messages, CONNECTIONS, made=maker(), seconds=seconds)
         )
-        cpu_s = cpu_s_of(receiver.pid) - before_s
-    [handled] = receiver.handled
-    return Taken(rate.posts_per_s, cpu_s / handled * 1e6, rate.cpu_s_per_1000 * 1000, handled)
+    [told] = receiver.told
+    return Taken(rate.posts_per_s, rate.cpu_s_per_1000 * 1000, told)
 
 
 def maker() -> raw_posting.Made:
@@ -87,20 +133,20 @@ def maker() -> raw_posting.Made:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A receiver that runs; ``handled`` is filled when it ends."""
+    """A receiver that runs; ``told`` is filled when it ends."""
 
     url: str
-    pid: int
-    handled: list[int]
+    told: list[Told]
 
 
 @contextlib.contextmanager
-def running(authority: Authority) -> Iterator[Running]:
+def running(authority: Authority, *, inbox: bool) -> Iterator[Running]:
     """A stand-alone receiver in a process of its own; it ends with the block."""
     with tempfile.TemporaryDirectory(prefix="fleetbell-receiving-") as name:
         authority.write(Path(name))
+        command = [sys.executable, "-m", "benchmarks.receiving", str(Path(name) / "good.pem")]
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.receiving", str(Path(name) / "good.pem")],
+            [*command, str(Path(name) / "inbox.db")] if inbox else command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -108,42 +154,67 @@ def running(authority: Authority) -> Iterator[Running]:
         try:
             assert process.stdout is not None
             port = json.loads(process.stdout.readline())
-            receiver = Running(f"https://127.0.0.1:{port}/push", process.pid, [])
+            receiver = Running(f"https://127.0.0.1:{port}/push", [])
             yield receiver
             said, _ = process.communicate(timeout=_END_S)
-            receiver.handled.append(json.loads(said))
+            receiver.told.append(Told(**json.loads(said)))
         finally:
             process.kill()
             process.wait()
 
 
-def _receive(certificate: str) -> None:
+def _receive(certificate: str, inbox: str | None = None) -> None:
     handled = itertools.count()
-    receiver = Receiver(SECRET)
+    receiver = Receiver(SECRET, inbox=SqliteInbox(inbox) if inbox else None)
 
-    @receiver.on(*_TYPES)
+    @receiver.on(*wire.UPGRADE_TYPES)
     def take(_message: UpgradeMessage, _context: Context) -> None:
         next(handled)
 
-    with serve(receiver, "127.0.0.1", 0, certificate) as server:
+    with receiver, serve(receiver, "127.0.0.1", 0, certificate) as server:
+        before_s = own_cpu_s()
         print(server.port, flush=True)
         sys.stdin.read()
-    print(next(handled))
+        behind = _waiting(receiver)
+        while _waiting(receiver):
+            time.sleep(0.02)
+        told = Told(next(handled), behind, own_cpu_s() - before_s)
+    print(json.dumps(dataclasses.asdict(told)))
+
+
+def _waiting(receiver: Receiver) -> int:
+    return 0 if receiver.inbox is None else receiver.inbox.stock().waiting
 
 
 def rows(count: int, *, seconds: int) -> list[Row]:
-    """The table of ``count`` runs."""
-    with tempfile.TemporaryDirectory(prefix="fleetbell-bench-") as name:
-        authority = Authority(Path(name))
-        found = [run(authority, count=1000, seconds=seconds) for _ in range(count)]
-    settings = f"HTTPS HTTP/1.1 kept open, {CONNECTIONS} connections, signed, {count} runs of {seconds} s"
-    cpu, sender_cpu = median(found, lambda run: run.cpu_us), median(found, lambda run: run.sender_cpu_us)
-    rates = spread(found, lambda run: run.messages_per_s / 1000)
-    return [
-        Row("receive", "messages taken", settings, f"{rates} thousand/s", "3"),
-        Row("receive", "CPU of the receiver for one", "as above", f"{cpu:.0f} us"),
-        Row("receive", "CPU of the sender for one", "as above", f"{sender_cpu:.0f} us"),
+    """The table of ``count`` pairs."""
+    found = pairs(count, seconds=seconds)
+    settings = (
+        f"HTTPS kept open, {CONNECTIONS} connections, {DEVICES} devices, signed, {count} pairs of {seconds} s"
+    )
+    table = []
+    for what, kind in (("with the inbox, SQLite FULL", "within"), ("the same without", "without")):
+        runs = [getattr(pair, kind) for pair in found]
+        rate = median(runs, lambda run: run.messages_per_s)
+        cpu = f"{median(runs, lambda run: run.cpu_us):.0f} us"
+        sender_cpu = f"{median(runs, lambda run: run.sender_cpu_us):.0f} us"
+        aim = "3,000/s" if kind == "within" else ""
+        table.append(Row("receive", f"messages answered, {what}", settings, f"{rate:,.0f}/s", aim))
+        table.append(
+            Row("receive", f"CPU of the receiver for one, {what}", f"the sender's: {sender_cpu}", cpu)
+        )
+    behind = median(found, lambda pair: pair.within.told.behind)
+    table += [
+        Row(
+            "receive",
+            "what the inbox leaves of the rate",
+            "as above",
+            spread(found, lambda pair: pair.rate_ratio),
+        ),
+        Row("receive", "what it costs", "CPU", spread(found, lambda pair: pair.cpu_ratio) + " x"),
+        Row("receive", "answered, and not handled yet at the end", "as above", f"{behind:,.0f} messages"),
     ]
+    return table
 
 
 # -- one message
@@ -181,4 +252,4 @@ def _handle(_message: PushMessage, _context: Context) -> None:
 
 
 if __name__ == "__main__":
-    _receive(sys.argv[1])
+    _receive(*sys.argv[1:])

@@ -22,7 +22,7 @@ from benchmarks import (
 )
 from benchmarks.delivery import Load
 from benchmarks.others import beside, servers
-from benchmarks.receiver import Authority, Behaviour
+from benchmarks.receiver import Behaviour
 from tests.programs import require
 
 
@@ -97,11 +97,12 @@ def test_the_ways_of_each_step_are_measured():
     assert all(" us a " in row.figure for row in found)
 
 
-def test_every_message_that_a_receiver_takes_is_handled(tmp_path):
-    taken = receiving.run(Authority(tmp_path), count=100)
+def test_every_message_that_a_receiver_takes_is_handled_with_an_inbox_and_without():
+    [pair] = receiving.pairs(1, messages=100)
 
-    assert taken.messages_per_s > 0
-    assert taken.handled == 100 + 1 + 4 * receiving.CONNECTIONS
+    sent = 100 + 1 + 4 * receiving.CONNECTIONS
+    assert (pair.without.told.handled, pair.within.told.handled) == (sent, sent)
+    assert pair.within.messages_per_s > 0
 
 
 def test_one_message_is_taken_for_each_kind_and_way():

@@ -310,6 +310,11 @@ class _Door:
         if not callable(function):
             raise TypeError(f"{function!r} cannot be called")
 
+    @property
+    def is_started(self) -> bool:
+        """With an inbox: whether it is open and its messages are being handled."""
+        return self._workers is not None
+
     def too_large(self) -> Reply:
         """The answer to a body over the limit. A framework gives it without reading such a body."""
         return Reply.text(413, f"a push message has at most {self.body_limit_bytes} bytes")

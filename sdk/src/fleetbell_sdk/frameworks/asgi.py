@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from fleetbell_sdk.frameworks._request import NOT_POSTED, elsewhere, length_of
 from fleetbell_sdk.receiver import AsyncReceiver, Receiver, Reply
 
-__all__ = ["asgi_application"]
+__all__ = ["asgi_application", "started"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -24,12 +25,12 @@ Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None
 def asgi_application(receiver: AsyncReceiver | Receiver, path: str | None = None) -> Application:
     """An application that takes push messages at ``path``, below where it is mounted; None: at any path.
 
-    A blocking receiver runs on threads.
+    A blocking receiver runs on threads. One with an inbox is started and closed with the server.
     """
 
     async def application(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            await _live(receiver, receive, send)
         elif scope["type"] == "http":
             reply = await _reply(receiver, path, scope, receive)
             if reply is not None:
@@ -40,12 +41,32 @@ def asgi_application(receiver: AsyncReceiver | Receiver, path: str | None = None
     return application
 
 
-async def _live(receive: Receive, send: Send) -> None:
-    while True:
-        event = await receive()
-        await send({"type": f"{event['type']}.complete"})
-        if event["type"] == "lifespan.shutdown":
+@contextlib.asynccontextmanager
+async def started(receiver: AsyncReceiver | Receiver) -> AsyncIterator[None]:
+    """A block in which ``receiver`` handles what is in its inbox, for the lifespan of an application."""
+    if isinstance(receiver, AsyncReceiver):
+        async with receiver:
+            yield
+        return
+    await asyncio.to_thread(receiver.start)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(receiver.close)
+
+
+async def _live(receiver: AsyncReceiver | Receiver, receive: Receive, send: Send) -> None:
+    """Tell the server when the receiver is started, and when it is closed."""
+    await receive()
+    async with contextlib.AsyncExitStack() as life:
+        try:
+            await life.enter_async_context(started(receiver))
+        except Exception as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _reply(

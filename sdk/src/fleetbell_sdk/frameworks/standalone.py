@@ -8,6 +8,7 @@ may be silent for ``idle_s``.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -62,6 +63,8 @@ def serve(
 ) -> Server:
     """Start taking push messages in the background.
 
+    A receiver with an inbox is started, and closed after the server, unless it was started before.
+
     Args:
         receiver: a blocking receiver.
         host: the address to listen on.
@@ -77,6 +80,7 @@ def serve(
     Raises:
         ValueError: no certificate, and plain HTTP was not asked for.
         OSError: the address is taken, or a file cannot be read.
+        InboxUnusable: another process has the inbox, or it cannot be opened.
     """
     if not isinstance(receiver, Receiver):
         raise TypeError(
@@ -86,17 +90,23 @@ def serve(
     def take(push: Push) -> Reply:
         return receiver.receive(push.body, push.headers)
 
-    return Server(
-        take,
-        host,
-        port,
-        tls=server_context(certfile, keyfile, plain_http=plain_http),
-        path=path,
-        body_limit_bytes=receiver.body_limit_bytes,
-        max_connections=max_connections,
-        request_s=request_s,
-        idle_s=idle_s,
-    )
+    tls = server_context(certfile, keyfile, plain_http=plain_http)
+    with contextlib.ExitStack() as ending:
+        if not receiver.is_started:
+            ending.enter_context(receiver)
+        server = Server(
+            take,
+            host,
+            port,
+            tls=tls,
+            path=path,
+            body_limit_bytes=receiver.body_limit_bytes,
+            max_connections=max_connections,
+            request_s=request_s,
+            idle_s=idle_s,
+        )
+        server.at_end(ending.pop_all().close)
+    return server
 
 
 def server_context(
@@ -140,9 +150,10 @@ class Server:
         self._lock = threading.Lock()
         self._connections: dict[threading.Thread, _Connection] = {}
         self._closed = threading.Event()
-        self._waker, self._wake = socket.socketpair()
+        self._at_end: Callable[[], None] | None = None
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=256)
+        self._waker, self._wake = socket.socketpair()
         self.host = host
         self.port: int = self._listener.getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept, name="fleetbell-accept", daemon=True)
@@ -161,6 +172,10 @@ class Server:
         except KeyboardInterrupt:
             self.close()
 
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Have this called when the server is closed, after its last push."""
+        self._at_end = call
+
     def close(self, *, grace_s: float = 5.0) -> None:
         """Take no more; let what is being handled finish within ``grace_s``, and cut what does not."""
         with self._lock:
@@ -178,6 +193,8 @@ class Server:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 connection.cut()
+        if self._at_end is not None:
+            self._at_end()
         self._closed.set()
 
     def _accept(self) -> None:

@@ -1,14 +1,17 @@
 """A receiver inside a Starlette or FastAPI application.
 
 Starlette: ``Starlette(routes=[route(receiver)])``. FastAPI: ``app.router.routes.append(route(receiver))``.
+With an inbox, ``lifespan=lifespan(receiver)`` is given to either.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 from fleetbell_sdk.frameworks._request import BROKEN_OFF, length_of
+from fleetbell_sdk.frameworks.asgi import started
 from fleetbell_sdk.receiver import AsyncReceiver, Receiver, Reply
 
 try:
@@ -20,9 +23,16 @@ except ImportError as error:
         "this module needs Starlette: install the package named starlette or fastapi"
     ) from error
 
-__all__ = ["DEFAULT_PATH", "endpoint", "route"]
+__all__ = ["DEFAULT_PATH", "endpoint", "lifespan", "route"]
 
 DEFAULT_PATH = "/v1.0.0/messageReceiver"
+
+
+def lifespan(receiver: AsyncReceiver | Receiver) -> Callable[[object], AbstractAsyncContextManager[None]]:
+    """What starts a receiver with an inbox with its application, and closes it. In a lifespan of your own,
+    write ``async with started(receiver):`` (of ``fleetbell_sdk.frameworks.asgi``).
+    """
+    return lambda _application: started(receiver)
 
 
 def endpoint(receiver: AsyncReceiver | Receiver) -> Callable[[Request], Awaitable[Response]]:
