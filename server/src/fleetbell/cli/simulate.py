@@ -148,6 +148,8 @@ def simulate(
             )
             for line in overview(pretend.fates.cast):
                 remark(line)
+            if any(part.known.ended.timed_out for part in pretend.fates.cast.values()):
+                remark("a time-out takes as long as tasks.online_wait_s, download_s and result_s say")
             remark(f"{counted(len(members), 'device')} at {door_url}; Ctrl-C stops")
             await _until_stopped(pretend, upgrades)
 
