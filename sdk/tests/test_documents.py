@@ -290,13 +290,14 @@ def test_the_upgrade_of_the_front_page_makes_its_calls(
     platform.script += [Answer(200, {"fileId": "pkg-55"})]
     platform.script += [Answer(200, {"totalCount": 2, "pageNo": 0, "pageSize": 100, "devices": devices})]
     platform.script += [Answer(200, {"operationId": "op-300"})]
+    platform.script += [Answer(200, {"operationId": "op-300", "status": "success"})]
 
-    operation_id = front_page["upgrade"](
+    task = front_page["upgrade"](
         platform.url, str(certificates.ca_file), "s", "https://127.0.0.1:8443/push", str(certificates.ca_file)
     )
 
-    assert operation_id == "op-300"
-    assert platform.work[-1].json == {"fileId": "pkg-55", "targets": {"devices": ["dev-a", "dev-b"]}}
+    assert task.status == "success"
+    assert platform.work[-2].json == {"fileId": "pkg-55", "targets": {"devices": ["dev-a", "dev-b"]}}
 
 
 def test_asynchronous_receivers_have_the_same_registration() -> None:

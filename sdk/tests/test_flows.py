@@ -237,6 +237,7 @@ def register(session: Session, *, with_secret: bool) -> Flow[object]:
         timeout_s=0,
         is_secure=None,
         product_id=None,
+        custom_fields={"floor": 3, "room": "cellar", "height": 1.5, "dry": True, "note": None},
         with_secret=with_secret,
     )
 
@@ -252,10 +253,41 @@ def test_registering_sends_what_is_set_and_nothing_else(with_secret: bool, versi
         "nodeId": "node-1",
         "timeout": 0,
         "deviceInfo": {"manufacturerName": "Acme", "model": "WM10"},
+        "customFields": [
+            {"fieldName": "floor", "fieldType": "integer", "fieldValue": 3},
+            {"fieldName": "room", "fieldType": "string", "fieldValue": "cellar"},
+            {"fieldName": "height", "fieldType": "decimal", "fieldValue": 1.5},
+            {"fieldName": "dry", "fieldType": "boolean", "fieldValue": True},
+            {"fieldName": "note", "fieldType": "string", "fieldValue": None},
+        ],
     }
     assert "dev-a" in repr(device)
     assert "'p'" not in repr(device)
     assert "'v'" not in repr(device)
+
+
+def test_the_custom_fields_of_a_device_are_read_as_they_are() -> None:
+    custom = [
+        {"fieldName": "floor", "fieldType": "integer", "fieldValue": 3},
+        {"fieldName": "dry", "fieldType": "x", "fieldValue": True},
+        {"fieldName": "note", "fieldValue": None},
+    ]
+
+    device, _ = told(
+        flows.device(a_session(), "dev-a"), answer(body={"deviceId": "dev-a", "customFields": custom})
+    )
+    plain, _ = told(flows.device(a_session(), "dev-a"), answer(body={"deviceId": "dev-a"}))
+
+    assert device.custom_fields == {"floor": 3, "dry": True, "note": None}
+    assert plain.custom_fields == {}
+    assert hash(device) == hash(plain)
+
+
+def test_a_custom_field_that_is_no_single_value_is_unreadable() -> None:
+    custom = [{"fieldName": "floor", "fieldValue": [3]}]
+
+    with pytest.raises(ResponseUnreadable, match="fieldValue is a JSON list"):
+        told(flows.device(a_session(), "d"), answer(body={"deviceId": "d", "customFields": custom}))
 
 
 def test_a_task_with_a_policy_is_created() -> None:
@@ -326,12 +358,15 @@ SIMPLE: list[tuple[Callable[[Session], Flow[object]], str, str]] = [
             protocol_type=None,
             location=None,
             status="ONLINE",
+            registered_from=datetime(2026, 11, 20, 10, tzinfo=UTC),
+            registered_until=None,
             sort="ASC",
             page_no=2,
             page_size=5,
         ),
         "GET",
-        "/iocm/app/dm/v1.4.0/devices?deviceType=WaterMeter&status=ONLINE&sort=ASC&pageNo=2&pageSize=5",
+        "/iocm/app/dm/v1.4.0/devices?deviceType=WaterMeter&status=ONLINE&startTime=20261120T100000Z&sort=ASC"
+        "&pageNo=2&pageSize=5",
     ),
     (
         lambda s: flows.device_activation(s, "d"),

@@ -16,6 +16,7 @@ from fleetbell_sdk.errors import ResponseUnreadable
 
 __all__ = [
     "Activation",
+    "CustomValue",
     "Device",
     "DeviceInfo",
     "Fields",
@@ -31,9 +32,14 @@ __all__ = [
     "Targets",
     "Task",
     "Token",
+    "written_custom_fields",
+    "written_time",
 ]
 
 T = TypeVar("T")
+
+CustomValue = str | int | float | bool | None
+"""What a custom field of a device can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,13 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise ResponseUnreadable(f"{name} is a JSON {type(value).__name__}, not a string")
         return str(value)
+
+    def scalar(self, name: str) -> CustomValue:
+        """A text, a number, true, false or null, as it is."""
+        value = self.values.get(name)
+        if value is None or isinstance(value, str | int | float):
+            return value
+        raise ResponseUnreadable(f"{name} is a JSON {type(value).__name__}, not a single value")
 
     def number(self, name: str) -> int | None:
         """A whole number, also when it comes as a string; None when missing, null or empty."""
@@ -240,6 +253,7 @@ class Device:
     create_time: datetime | None
     last_modified_time: datetime | None
     info: DeviceInfo
+    custom_fields: Mapping[str, CustomValue] = field(default_factory=dict, hash=False)
 
     @classmethod
     def read(cls, fields: Fields) -> Device:
@@ -251,7 +265,24 @@ class Device:
             create_time=fields.time("createTime"),
             last_modified_time=fields.time("lastModifiedTime"),
             info=DeviceInfo.read(fields.inner("deviceInfo") or Fields({})),
+            custom_fields={
+                custom.text("fieldName"): custom.scalar("fieldValue")
+                for custom in fields.objects("customFields")
+            },
         )
+
+
+def written_custom_fields(values: Mapping[str, CustomValue] | None) -> list[dict[str, CustomValue]] | None:
+    """Custom fields as the wire has them; None stays."""
+    if values is None:
+        return None
+    return [
+        {"fieldName": name, "fieldType": _CUSTOM_TYPES.get(type(value), "string"), "fieldValue": value}
+        for name, value in values.items()
+    ]
+
+
+_CUSTOM_TYPES: Mapping[type, str] = {bool: "boolean", int: "integer", float: "decimal"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,19 +466,24 @@ class Policy:
         """The fields that are set, under their wire names; times are turned into UTC."""
         values: dict[str, str | int | bool | None] = {
             "executeType": self.execute_type,
-            "startTime": _written_time(self.start_time),
-            "endTime": _written_time(self.end_time),
+            "startTime": written_time(self.start_time),
+            "endTime": written_time(self.end_time),
             "retryType": self.retry_type,
             "retryTimes": self.retry_times,
         }
         return {name: value for name, value in values.items() if value is not None}
 
 
-def _written_time(time: datetime | None) -> str | None:
+def written_time(time: datetime | None) -> str | None:
+    """A time as the wire has it, in UTC; None stays.
+
+    Raises:
+        ValueError: it has no time zone.
+    """
     if time is None:
         return None
     if time.tzinfo is None:
-        raise ValueError("a policy's times need a time zone, such as datetime.now(UTC)")
+        raise ValueError("times need a time zone, such as datetime.now(UTC)")
     return time.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 

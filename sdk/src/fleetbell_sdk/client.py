@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Self, TypeVar
 
 from fleetbell_sdk import flows, pulling
 from fleetbell_sdk.bodies import (
     Activation,
+    CustomValue,
     Device,
     DeviceInfo,
     Group,
@@ -25,6 +27,7 @@ from fleetbell_sdk.bodies import (
     Targets,
     Task,
     Token,
+    written_custom_fields,
 )
 from fleetbell_sdk.connection import (
     Authority,
@@ -129,12 +132,14 @@ class Client:
         timeout_s: int | None = None,
         is_secure: bool | None = None,
         product_id: str | None = None,
+        custom_fields: Mapping[str, CustomValue] | None = None,
         with_secret: bool = False,
     ) -> RegisteredDevice:
         """Register the device that names itself ``node_id``.
 
         With ``with_secret`` the v2.0.0 call is used, and the answer has the secret the device logs in with;
-        otherwise the v1.1.0 call, whose answer has a verify code.
+        otherwise the v1.1.0 call, whose answer has a verify code. ``timeout_s`` is how long the device has to
+        come online before it is removed again; 0 for ever.
         """
         return self._call(
             flows.register_device(
@@ -148,6 +153,7 @@ class Client:
                 timeout_s=timeout_s,
                 is_secure=is_secure,
                 product_id=product_id,
+                custom_fields=custom_fields,
                 with_secret=with_secret,
             )
         )
@@ -165,12 +171,15 @@ class Client:
         protocol_type: str | None = None,
         location: str | None = None,
         status: str | None = None,
+        registered_from: datetime | None = None,
+        registered_until: datetime | None = None,
         sort: str | None = None,
         page_size: int = 100,
     ) -> Page[Device]:
         """Query one page of the devices that match; a page has 1 to 250.
 
-        ``status`` is ``ONLINE``, ``OFFLINE`` or ``INACTIVE``; ``sort`` is ``ASC``, or ``DESC`` unless given.
+        ``status`` is ``ONLINE``, ``OFFLINE`` or ``INACTIVE``; times need a time zone; ``sort`` is ``ASC``, or
+        ``DESC`` unless given.
         """
         return self._call(
             flows.device_page(
@@ -180,6 +189,8 @@ class Client:
                 protocol_type=protocol_type,
                 location=location,
                 status=status,
+                registered_from=registered_from,
+                registered_until=registered_until,
                 sort=sort,
                 page_no=page_no,
                 page_size=page_size,
@@ -194,6 +205,8 @@ class Client:
         protocol_type: str | None = None,
         location: str | None = None,
         status: str | None = None,
+        registered_from: datetime | None = None,
+        registered_until: datetime | None = None,
         page_size: int = 100,
     ) -> Iterator[Device]:
         """Every device that matches, in the order of registration, fetched page by page."""
@@ -205,6 +218,8 @@ class Client:
                 protocol_type=protocol_type,
                 location=location,
                 status=status,
+                registered_from=registered_from,
+                registered_until=registered_until,
                 sort="ASC",
                 page_size=page_size,
             )
@@ -249,8 +264,12 @@ class Client:
         ip: str | None = None,
         is_secure: bool | None = None,
         psk: str | None = None,
+        custom_fields: Mapping[str, CustomValue] | None = None,
     ) -> None:
-        """Change a device. What is None stays; an empty text empties."""
+        """Change a device. What is None stays; an empty text empties.
+
+        ``custom_fields`` take the place of those that were there.
+        """
         fields = {
             "name": name,
             "manufacturerId": manufacturer_id,
@@ -268,6 +287,7 @@ class Client:
             "ip": ip,
             "isSecure": is_secure,
             "psk": psk,
+            "customFields": written_custom_fields(custom_fields),
         }
         self._call(flows.modify_device(self._session, device_id, fields))
 

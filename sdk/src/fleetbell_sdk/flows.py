@@ -14,12 +14,14 @@ import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import BinaryIO, Final, TypeVar
 from urllib.parse import quote, urlencode
 
 from fleetbell_sdk.bodies import (
     Activation,
+    CustomValue,
     Device,
     DeviceInfo,
     Fields,
@@ -34,6 +36,8 @@ from fleetbell_sdk.bodies import (
     Targets,
     Task,
     Token,
+    written_custom_fields,
+    written_time,
 )
 from fleetbell_sdk.errors import (
     ApiRefused,
@@ -310,6 +314,7 @@ def register_device(
     timeout_s: int | None,
     is_secure: bool | None,
     product_id: str | None,
+    custom_fields: Mapping[str, CustomValue] | None,
     with_secret: bool,
 ) -> Flow[RegisteredDevice]:
     """Register a device; ``with_secret`` takes the v2.0.0 call, whose answer has a secret."""
@@ -323,6 +328,7 @@ def register_device(
         isSecure=is_secure,
         productId=product_id,
         deviceInfo=info.written() if info is not None else None,
+        customFields=written_custom_fields(custom_fields),
     )
     path = _REGISTER_WITH_SECRET if with_secret else _REGISTER
     return RegisteredDevice.read((yield from _object(session, _json("POST", path, body))))
@@ -341,6 +347,8 @@ def device_page(
     protocol_type: str | None,
     location: str | None,
     status: str | None,
+    registered_from: datetime | None,
+    registered_until: datetime | None,
     sort: str | None,
     page_no: int,
     page_size: int,
@@ -353,6 +361,8 @@ def device_page(
         protocolType=protocol_type,
         location=location,
         status=status,
+        startTime=written_time(registered_from),
+        endTime=written_time(registered_until),
         sort=sort,
         pageNo=page_no,
         pageSize=page_size,

@@ -388,8 +388,10 @@ def _blueprint(name: str, receiver: Callable[[], PushMessageReceiver], door: _Do
 
     def receive() -> flask.Response:
         length = flask.request.content_length
-        if length is None or length > BODY_LIMIT_BYTES:
-            return flask.Response("the request needs a Content-Length up to 65536", 413)
+        if length is None:
+            return flask.Response("the request needs a Content-Length", 411)
+        if length > BODY_LIMIT_BYTES:
+            return flask.Response(f"a push message has at most {BODY_LIMIT_BYTES} bytes", 413)
         body = flask.request.get_data()
         reply = door.refusal(dict(flask.request.headers), body) or receiver()._dispatch()
         return flask.Response(reply.body, reply.status, dict(reply.headers))

@@ -33,7 +33,7 @@ async def upload(
     json: bool = False,
     place: Place = HERE,
 ) -> None:
-    """Upload a package, and print its id. A terminal shows how far it is.
+    """Upload a package, and print its id; the same again prints the same id. A terminal shows how far it is.
 
     Parameters
     ----------

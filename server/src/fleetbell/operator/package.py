@@ -64,7 +64,8 @@ def declare(table: Table, services: Services) -> None:
     async def upload(call: Call, query: PackageToUpload) -> PackageView:
         """Upload a package: the body is its bytes, the query says what it is.
 
-        With ``sha256`` it is kept only if the bytes have that SHA-256.
+        With ``sha256`` it is kept only if the bytes have that SHA-256. The same upload again answers the
+        package that is there.
         """
         application_id = call.part("application_id")
         services.applications.get(application_id)
