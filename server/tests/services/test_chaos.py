@@ -6,8 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fleetbell.domain.application import Trust
 from fleetbell.domain.chaos import Chaos, Luck
@@ -380,3 +384,55 @@ def test_a_stop_does_not_wait_for_what_chaos_holds_back(tmp_path: Path) -> None:
         world.check_all_came_once_and_in_order()
 
     lived(tmp_path, story)
+
+
+shares = st.sampled_from([0.0, 0.1, 0.5, 1.0])
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    delay_most_s=st.sampled_from([0.5, 5.0, 60.0]),
+    duplicate=shares,
+    reorder=shares,
+    refuse=st.sampled_from([0.0, 0.1, 0.5]),
+    fails=st.sampled_from([0.0, 0.2]),
+    restarts_at_s=st.integers(1, 600),
+    seed=st.integers(0, 99),
+)
+def test_whatever_chaos_does_to_a_poor_receiver_all_comes_in_order_over_a_restart(
+    delay_most_s: float,
+    duplicate: float,
+    reorder: float,
+    refuse: float,
+    fails: float,
+    restarts_at_s: int,
+    seed: int,
+) -> None:
+    chaos = Chaos(
+        ends_at_ms=WILD.ends_at_ms,
+        delay_most_s=delay_most_s,
+        duplicate=duplicate,
+        reorder=reorder,
+        refuse=refuse,
+        seed=seed,
+    )
+    chance = Random(seed)
+
+    async def story(world: World) -> None:
+        await set_chaos(world, chaos)
+        for number in range(10):
+            await world.news(*DEVICES)
+            await world.until_s(60.0 * number)
+            if number == restarts_at_s // 60:
+                await world.until_s(restarts_at_s)
+                await world.restart()
+        await world.all_delivered(within_s=4 * HOUR_S)
+
+    poor = Receiver(lambda _receiver, _at_s: DOWN if chance.random() < fails else OK)
+    with TemporaryDirectory() as folder:
+        world = run_virtually(Path(folder), {URL: poor}, story, sending=Sending(poll_s=300.0))
+
+    for device_id, posts in lanes(poor.posts).items():
+        assert [post.sequence for post in posts] == sorted(post.sequence for post in posts)
+        accepted = [body for body, _ in groupby(post.body for post in posts if post.accepted)]
+        assert accepted == world.told[device_id]
