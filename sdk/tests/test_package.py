@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +86,10 @@ def test_wire_and_signature_stand_alone() -> None:
     names = {name for name in loaded if name.startswith("fleetbell_sdk.")}
 
     assert names == {"fleetbell_sdk.wire", "fleetbell_sdk.signature"}
+
+
+def test_a_client_needs_one_package_and_all_of_it_is_typed() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+
+    assert project["dependencies"] == ["httpx2"]
+    assert (Path(fleetbell_sdk.__file__).parent / "py.typed").exists()

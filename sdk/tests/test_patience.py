@@ -257,6 +257,18 @@ def test_a_platform_that_is_away_is_waited_for(trouble: Answer, caplog: pytest.L
     assert "op-300 could not be looked at, and will be again" in caplog.text
 
 
+def test_a_look_that_comes_too_early_waits_for_its_turn_but_not_beyond_its_time() -> None:
+    story, short = Story(), Story()
+
+    story.told(waiting(story.session()), these(early(40), seen(), seen("success")))
+    with pytest.raises(TaskUnfinished) as caught:
+        short.told(waiting(short.session(), timeout_s=15), lambda _: early(40))
+
+    assert story.pauses == [40, 10]
+    assert short.at_s == 15
+    assert isinstance(caught.value.__cause__, RateExceeded)
+
+
 def test_a_platform_that_stays_away_is_the_cause_when_the_time_is_over() -> None:
     story = Story()
 

@@ -262,8 +262,10 @@ def logout(session: Session) -> Flow[None]:
     _accepted((yield _json("POST", _LOGOUT, body)))
 
 
-def call(session: Session, request: Request) -> Flow[Response]:
+def call(session: Session, request: Request, *, rate_wait_s: float | None = None) -> Flow[Response]:
     """Send ``request`` with a token; log in first, or again, when the token is missing or too old.
+
+    ``rate_wait_s`` is how long it may wait for its turn; None is what the session waits.
 
     Raises:
         ApiRefused: the subclass that belongs to the answer's ``error_code``.
@@ -272,24 +274,25 @@ def call(session: Session, request: Request) -> Flow[Response]:
     if logged_in:
         yield from login(session)
     used = session.access_token
-    response, refused = yield from _in_turn(session, request)
+    most_s = session.rate_wait_s if rate_wait_s is None else rate_wait_s
+    response, refused = yield from _in_turn(session, request, most_s)
     if isinstance(refused, TokenInvalid) and not logged_in and _can_repeat(request):
         if session.access_token in {None, used}:  # else another call has logged in meanwhile
             yield from login(session)
-        response, refused = yield from _in_turn(session, request)
+        response, refused = yield from _in_turn(session, request, most_s)
     if refused is not None:
         raise refused
     return response
 
 
-def _in_turn(session: Session, request: Request) -> Flow[tuple[Response, ApiRefused | None]]:
-    """The answer; asked for again while the platform says that it is too early, within ``rate_wait_s``."""
+def _in_turn(session: Session, request: Request, most_s: float) -> Flow[tuple[Response, ApiRefused | None]]:
+    """The answer; asked for again while the platform says that it is too early, for ``most_s`` in all."""
     waited_s = 0.0
     while True:
         response = yield _authorized(session, request)
         refused = response.refused()
         pause_s = _asked_pause_s(refused)
-        if pause_s is None or waited_s + pause_s > session.rate_wait_s or not _can_repeat(request):
+        if pause_s is None or waited_s + pause_s > most_s or not _can_repeat(request):
             return response, refused
         yield Pause(pause_s)
         waited_s += pause_s
@@ -559,18 +562,22 @@ def wait_for_task(
     progress: Callable[[Task], object] | None,
 ) -> Flow[Task]:
     """Look at a task until it has ended, first often, then every ``poll_s``."""
+    request = _get(f"{_OPERATIONS}/{_segment(operation_id)}")
     begun_s = session.now_s()
     pause_s = min(_FIRST_LOOK_S, poll_s)
     seen: Task | None = None
     while True:
         failure = None
         try:
-            found = yield from task(session, operation_id)
+            response = yield from call(session, request, rate_wait_s=0)
+            found = Task.read(Fields.parse(response.body))
         except (ConnectionFailed, PlatformFailed, RateExceeded) as error:
             if not _passes(error):
                 raise
             _log.warning("the task %s could not be looked at, and will be again: %s", operation_id, error)
             failure = error
+            asked_s = error.retry_after_s if isinstance(error, ApiRefused) else None
+            pause_s = max(pause_s, asked_s or 0)
         else:
             if progress is not None and found != seen:
                 yield Tell(partial(progress, found))
