@@ -1,7 +1,7 @@
 """A receiver with an inbox as a process of its own, for tests that kill it.
 
-``python -m sdk.tests.inbox_life FOLDER [MOMENT COUNT]`` prints its port, and kills itself when it comes to
-the named moment for the COUNT-th time.
+``python -m sdk.tests.inbox_life FOLDER DSN [MOMENT COUNT]`` prints its port, and kills itself when it comes
+to the named moment for the COUNT-th time. An empty DSN stands for SQLite.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +16,10 @@ from typing import Any
 
 from fleetbell_sdk import Context, FirmwareStateChanged, Receiver, SoftwareStateChanged
 from fleetbell_sdk.frameworks.standalone import serve
-from fleetbell_sdk.inbox import SqliteInbox, sqlite, work
+from fleetbell_sdk.inbox import PostgresInbox, SqliteInbox, postgres, sqlite, work
 
 SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
+LEASE_S = 1.5
 MOMENTS = (
     "before a group is written",
     "a group is written and not committed",
@@ -45,14 +45,13 @@ class Life:
             if self._left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def watch(self) -> None:
+    def watch(self, opened: Any) -> None:
         """Come past the moments that are inside of the inbox."""
-        opened = sqlite._Opened
         write, keep_all, transaction = opened._write, opened._keep_all, opened.transaction
         returned = work.Workers._returned
 
-        def watched_keep_all(inbox: Any, keeps: Any) -> Any:
-            effects = keep_all(inbox, keeps)
+        def watched_keep_all(*arguments: Any) -> Any:
+            effects = keep_all(*arguments)
             self.at("a group is written and not committed")
             return effects
 
@@ -62,7 +61,7 @@ class Life:
             self.at("a group is committed and nobody was told")
 
         @contextlib.contextmanager
-        def watched_transaction(inbox: Any, claim: Any) -> Iterator[sqlite3.Connection]:
+        def watched_transaction(inbox: Any, claim: Any) -> Iterator[Any]:
             with transaction(inbox, claim) as database:
                 yield database
                 self.at("an effect is made and not committed")
@@ -79,16 +78,18 @@ class Life:
         replace(work.Workers, "_returned", watched_return)
 
 
-def main(folder: Path, life: Life) -> None:
-    life.watch()
-    receiver = Receiver(SECRET, inbox=SqliteInbox(folder / "inbox.db"), retry_waits_s=(0.01, 0.01))
+def main(folder: Path, dsn: str, life: Life) -> None:
+    life.watch(postgres._Opened if dsn else sqlite._Opened)
+    inbox = PostgresInbox(dsn, lease_s=LEASE_S) if dsn else SqliteInbox(folder / "inbox.db")
+    mark = "%s" if dsn else "?"
+    receiver = Receiver(SECRET, inbox=inbox, retry_waits_s=(0.01, 0.01))
 
     @receiver.on(SoftwareStateChanged)
     def inside(message: SoftwareStateChanged, context: Context) -> None:
         life.at("a handler is called")
         with context.transaction() as database:
             database.execute(
-                "INSERT INTO effect (device_id, webhook_id) VALUES (?, ?)",
+                f"INSERT INTO effect (device_id, webhook_id) VALUES ({mark}, {mark})",
                 (message.device_id, context.webhook_id),
             )
 
@@ -104,4 +105,4 @@ def main(folder: Path, life: Life) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Life(sys.argv[2], int(sys.argv[3])) if len(sys.argv) > 2 else Life())
+    main(Path(sys.argv[1]), sys.argv[2], Life(sys.argv[3], int(sys.argv[4])) if len(sys.argv) > 3 else Life())

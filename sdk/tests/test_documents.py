@@ -14,7 +14,7 @@ import pytest
 import fleetbell_sdk
 from fleetbell_sdk import AsyncClient, AsyncReceiver, Client, Context, Receiver, errors, legacy, signature
 from fleetbell_sdk.frameworks import standalone
-from fleetbell_sdk.inbox import Failed, Gap, SqliteInbox, Stock
+from fleetbell_sdk.inbox import Failed, Gap, PostgresInbox, SqliteInbox, Stock
 from fleetbell_sdk.legacy import platform, push
 from fleetbell_sdk.legacy.dto import Dto
 from fleetbell_sdk.testing import (
@@ -148,7 +148,15 @@ def offered(module: str) -> dict[str, object]:
 def callables() -> dict[str, list[Callable[..., object]]]:
     """What the page may show with its parameters, by name."""
     found: dict[str, list[Callable[..., object]]] = {"receive": [Receiver.receive], "on": [Receiver.on]}
-    shown = (Client, AsyncClient, Receiver, fleetbell_sdk.KeySet, SqliteInbox, FakePlatform)
+    shown = (
+        Client,
+        AsyncClient,
+        Receiver,
+        fleetbell_sdk.KeySet,
+        SqliteInbox,
+        PostgresInbox,
+        FakePlatform,
+    )
     found |= {kind.__name__: [kind] for kind in shown}
     offers = [offered(module) for module in MODULES]
     offers += [

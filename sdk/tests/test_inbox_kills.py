@@ -14,7 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from fleetbell_sdk.testing import firmware_state, push_headers, software_state
@@ -27,11 +29,31 @@ WORKERS = 4
 SOON_S = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the inbox is, and beside it the table of effects."""
+
+    folder: Path
+    dsn: str = ""  # of PostgreSQL
+
+    def make_table(self) -> None:
+        number = "bigserial" if self.dsn else "INTEGER PRIMARY KEY"
+        self.run(f"CREATE TABLE effect (number {number}, device_id TEXT, webhook_id TEXT)")
+
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        if self.dsn:
+            with psycopg.connect(self.dsn) as connection:
+                done = connection.execute(statement.encode())
+                return done.fetchall() if done.description else []
+        with closing(sqlite3.connect(self.folder / "inbox.db", timeout=10)) as database, database:
+            return database.execute(statement).fetchall()
+
+
 @dataclass
 class Lives:
     """A process that is started anew whenever it has died, and where it listens now."""
 
-    folder: Path
+    place: Place
     endings: list[tuple[str, int]]  # moment and count of each life to come; then one that lasts
     deaths: int = 0
     port: int = 0
@@ -41,7 +63,7 @@ class Lives:
     def start(self) -> None:
         """The next life, and wait until it listens, or has died before."""
         ending = self.endings.pop(0) if self.endings else None
-        command = [sys.executable, "-m", "sdk.tests.inbox_life", str(self.folder)]
+        command = [sys.executable, "-m", "sdk.tests.inbox_life", str(self.place.folder), self.place.dsn]
         if ending is not None:
             command += [ending[0], str(ending[1])]
         self.process = subprocess.Popen(
@@ -91,8 +113,8 @@ class Lives:
 
 
 @contextmanager
-def living(folder: Path, endings: Sequence[tuple[str, int]]) -> Iterator[Lives]:
-    lives = Lives(folder, list(endings))
+def living(place: Place, endings: Sequence[tuple[str, int]] = ()) -> Iterator[Lives]:
+    lives = Lives(place, list(endings))
     is_over = threading.Event()
     lives.start()
     watcher = threading.Thread(target=lives.watch, args=(is_over,))
@@ -109,7 +131,7 @@ def living(folder: Path, endings: Sequence[tuple[str, int]]) -> Iterator[Lives]:
 class Sender:
     """Sends one device's messages as the platform does: the next when the former was answered 200."""
 
-    def __init__(self, lives: Lives, device_id: str, count: int, is_firmware: bool) -> None:
+    def __init__(self, lives: Sequence[Lives], device_id: str, count: int, is_firmware: bool) -> None:
         self._lives = lives
         self.device_id = device_id
         message = firmware_state if is_firmware else software_state
@@ -125,10 +147,12 @@ class Sender:
             self.answered += 1
 
     def _post(self, webhook_id: str, number: int, attempt: int) -> bool:
+        """Post to one of the receivers, the next one at the next attempt; whether it was answered 200."""
         headers = push_headers(
             self._body, secret=SECRET, webhook_id=webhook_id, sequence=number, attempt=attempt
         )
-        connection = http.client.HTTPConnection("127.0.0.1", self._lives.await_port(), timeout=SOON_S)
+        port = self._lives[(number + attempt) % len(self._lives)].await_port()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SOON_S)
         try:
             connection.request("POST", "/push", self._body, headers)
             return connection.getresponse().status == 200
@@ -138,51 +162,37 @@ class Sender:
             connection.close()
 
 
-def no_state_waits(path: Path) -> bool:
-    with closing(sqlite3.connect(path, timeout=10)) as database:
-        [(waiting,)] = database.execute("SELECT count(*) FROM fleetbell_message WHERE state = 0")
-        return bool(waiting == 0)
+def send_and_judge(place: Place, lives: Sequence[Lives], count: int, kill_after: Sequence[int] = ()) -> int:
+    """Send until everything is answered and handled, and judge; how often a receiver died.
 
-
-def run(
-    folder: Path, endings: Sequence[tuple[str, int]], *, count: int, kill_after: Sequence[int] = ()
-) -> int:
-    """Send until everything is answered and handled, and judge; how often the receiver died.
-
-    ``kill_after``: the receiver is killed from outside when that many messages were answered since the last.
+    ``kill_after``: one is killed from outside when that many messages were answered since the last time.
     """
-    path = folder / "inbox.db"
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("CREATE TABLE effect (number INTEGER PRIMARY KEY, device_id TEXT, webhook_id TEXT)")
-    with living(folder, endings) as lives:
-        senders = [Sender(lives, f"dev-{number}", count, is_firmware=number % 2 == 1) for number in range(6)]
-        threads = [threading.Thread(target=sender.run) for sender in senders]
-        for thread in threads:
-            thread.start()
-        answered = 0
-        for more in kill_after:
-            answered += more
-            while sum(sender.answered for sender in senders) < answered:
-                threading.Event().wait(0.001)
-            lives.kill()
-        for thread in threads:
-            thread.join(60)
-        assert not any(thread.is_alive() for thread in threads)
-        lives.await_port()
-        for _ in range(3000):
-            if no_state_waits(path):
-                break
-            threading.Event().wait(0.01)
-        deaths = lives.deaths
-    judge(folder, senders, deaths)
+    senders = [Sender(lives, f"dev-{number}", count, is_firmware=number % 2 == 1) for number in range(6)]
+    threads = [threading.Thread(target=sender.run) for sender in senders]
+    for thread in threads:
+        thread.start()
+    answered = 0
+    for turn, more in enumerate(kill_after):
+        answered += more
+        while sum(sender.answered for sender in senders) < answered:
+            threading.Event().wait(0.001)
+        lives[turn % len(lives)].kill()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    for _ in range(6000):
+        if place.run("SELECT count(*) FROM fleetbell_message WHERE state = 0") == [(0,)]:
+            break
+        threading.Event().wait(0.01)
+    deaths = sum(life.deaths for life in lives)
+    judge(place, senders, deaths)
     return deaths
 
 
-def judge(folder: Path, senders: Sequence[Sender], deaths: int) -> None:
-    with closing(sqlite3.connect(folder / "inbox.db")) as database:
-        inside = database.execute("SELECT device_id, webhook_id FROM effect ORDER BY number").fetchall()
-        states = dict(database.execute("SELECT state, count(*) FROM fleetbell_message GROUP BY state"))
-    lines = (folder / "outside.log").read_text().splitlines()
+def judge(place: Place, senders: Sequence[Sender], deaths: int) -> None:
+    inside = place.run("SELECT device_id, webhook_id FROM effect ORDER BY number")
+    states = dict(place.run("SELECT state, count(*) FROM fleetbell_message GROUP BY state"))
+    lines = (place.folder / "outside.log").read_text().splitlines()
     outside = [(device_id, webhook_id) for device_id, webhook_id in map(str.split, lines)]
     for sender in senders:
         once = [webhook_id for device_id, webhook_id in inside if device_id == sender.device_id]
@@ -197,17 +207,33 @@ def judge(folder: Path, senders: Sequence[Sender], deaths: int) -> None:
     assert states == {1: sum(len(sender.sent) for sender in senders)}
 
 
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    dsn = request.getfixturevalue("postgres_dsn") if request.param == "PostgreSQL" else ""
+    place = Place(tmp_path, dsn)
+    place.make_table()
+    return place
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_this_moment_it_loses_nothing_and_does_nothing_twice(tmp_path: Path, moment: str) -> None:
-    deaths = run(tmp_path, [(moment, 1), (moment, 2), (moment, 7)], count=10)
+def test_killed_at_this_moment_it_loses_nothing_and_does_nothing_twice(place: Place, moment: str) -> None:
+    with living(place, [(moment, 1), (moment, 2), (moment, 7)]) as lives:
+        assert send_and_judge(place, [lives], count=10) == 3
 
-    assert deaths == 3
 
-
-def test_killed_at_random_it_loses_nothing_and_does_nothing_twice(tmp_path: Path) -> None:
+def test_killed_at_random_it_loses_nothing_and_does_nothing_twice(place: Place) -> None:
     chance = random.Random(5)
-    pauses = [chance.randrange(1, 20) for _ in range(15)]
+    pauses = [chance.randrange(1, 20) for _ in range(8 if place.dsn else 15)]
 
-    deaths = run(tmp_path, [], count=40, kill_after=pauses)
+    with living(place) as lives:
+        assert send_and_judge(place, [lives], count=40, kill_after=pauses) == len(pauses)
 
-    assert deaths == len(pauses)
+
+def test_two_that_share_an_inbox_lose_nothing_and_do_nothing_twice(tmp_path: Path, postgres_dsn: str) -> None:
+    chance = random.Random(6)
+    pauses = [chance.randrange(1, 20) for _ in range(10)]
+    place = Place(tmp_path, postgres_dsn)
+    place.make_table()
+
+    with living(place) as one, living(place) as other:
+        assert send_and_judge(place, [one, other], count=30, kill_after=pauses) == len(pauses)

@@ -59,6 +59,14 @@ def test_a_blocking_receiver_loads_no_event_loop() -> None:
     assert "asyncio" not in loaded_by("from fleetbell_sdk.frameworks.standalone import serve")
 
 
+def test_only_a_receiver_with_an_inbox_loads_a_database() -> None:
+    assert "sqlite3" not in loaded_by("from fleetbell_sdk.frameworks.standalone import serve")
+    assert "sqlite3" not in loaded_by("from fleetbell_sdk.inbox import Gap, Stock")
+    with_one = loaded_by("from fleetbell_sdk import Receiver; from fleetbell_sdk.inbox import SqliteInbox")
+    assert "sqlite3" in with_one
+    assert not with_one & {"asyncio", "psycopg", "http", "ssl"}
+
+
 def test_a_receiver_that_asks_for_no_keys_loads_no_client() -> None:
     loaded = loaded_by("from fleetbell_sdk import Receiver, Secret, PublicKey")
 

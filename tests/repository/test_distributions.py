@@ -124,7 +124,12 @@ except ImportError as error:
         "dev-a\nNone\nv1a signatures need the package cryptography; install fleetbell-sdk[ed25519]\n"
     )
     needed = metadata(wheels["sdk"]).get_all("Requires-Dist")
-    assert needed == ["httpx2", "cryptography; extra == 'ed25519'", "cryptography; extra == 'testing'"]
+    assert needed == [
+        "httpx2",
+        "cryptography; extra == 'ed25519'",
+        "psycopg>=3.2; extra == 'postgres'",
+        "cryptography; extra == 'testing'",
+    ]
 
 
 def test_the_platform_starts_from_its_wheel(wheels: dict[str, Path], tmp_path: Path) -> None:

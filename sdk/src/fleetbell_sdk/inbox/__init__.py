@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from fleetbell_sdk.inbox.message import Failed, Gap, InboxUnusable, Stock
+    from fleetbell_sdk.inbox.postgres import PostgresInbox
     from fleetbell_sdk.inbox.sqlite import SqliteInbox
 
-__all__ = ["Failed", "Gap", "InboxUnusable", "SqliteInbox", "Stock"]
+__all__ = ["Failed", "Gap", "InboxUnusable", "PostgresInbox", "SqliteInbox", "Stock"]
 
 _HOMES: Final = {
     "Failed": "message",
     "Gap": "message",
     "InboxUnusable": "message",
+    "PostgresInbox": "postgres",
     "SqliteInbox": "sqlite",
     "Stock": "message",
 }

@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fleetbell_sdk.inbox.message import Arrival
+from fleetbell_sdk.inbox.message import Arrival, Claim
 
 __all__ = ["Lane", "Lanes", "Waiting", "head"]
 
@@ -33,6 +33,20 @@ class Waiting:
     due_at_ms: int = 0
     is_after_gap: bool = False
     rank: int | None = None  # the sequence, where it orders the lane; a repeat may tell it later
+
+    def claimed(self, lane_sequence: int | None, lane_webhook_id: str | None, fence: int = 0) -> Claim:
+        """The claim on this message, of a lane whose last message is known."""
+        return Claim(
+            self.number,
+            self.arrival,
+            self.tries,
+            self.fill_tries,
+            self.rank,
+            self.is_after_gap,
+            lane_sequence,
+            lane_webhook_id,
+            fence,
+        )
 
 
 class Lane:

@@ -25,7 +25,7 @@ from fleetbell_sdk.inbox.group import Done, End, GroupWriter, Keep, Later, Park
 from fleetbell_sdk.inbox.lanes import Lane, Lanes, Waiting, head
 from fleetbell_sdk.inbox.message import Arrival, Claim, Failed, InboxUnusable, Kept, Stock
 from fleetbell_sdk.inbox.port import Told, always
-from fleetbell_sdk.receiver import Context
+from fleetbell_sdk.inbox.rows import LOADED, NEW, PLACES, values_of, waiting_of
 
 __all__ = ["SqliteInbox"]
 
@@ -66,19 +66,11 @@ CREATE INDEX IF NOT EXISTS fleetbell_failed ON fleetbell_message (ended_at_ms) W
 """
 _WAITING, _DONE, _FAILED = 0, 1, 2
 
-_PLACES: Final = 1 << 20  # between two that came one after the other
 _ROWS_MOST: Final = 64  # in one INSERT: as many values as the oldest SQLite takes
 _LOADED_MOST: Final = 100  # messages of a lane read at once
 _PRUNED_MOST: Final = 1000  # rows looked at in one transaction
 
 _BUSY_S: Final = 10.0  # how long someone else's connection may hold the file
-
-_MESSAGE: Final = (
-    "number, webhook_id, lane, place, rank, sequence, timestamp_s, attempt, skipped, is_replay, is_verified,"
-    " body"
-)
-_INSERTED: Final = f"{_MESSAGE}, kept_at_ms"
-_LOADED: Final = f"{_MESSAGE}, tries, fill_tries, is_after_gap, due_at_ms"
 
 _T = TypeVar("_T")
 
@@ -286,8 +278,7 @@ class _Opened:
     def _load(self, lane: Lane) -> None:
         try:
             rows = self._read(
-                f"SELECT {_LOADED} FROM fleetbell_message WHERE state = 0 AND lane = ?"
-                " ORDER BY place LIMIT ?",
+                f"SELECT {LOADED} FROM fleetbell_message WHERE state = 0 AND lane = ? ORDER BY place LIMIT ?",
                 lane.name,
                 _LOADED_MOST,
             )
@@ -297,7 +288,7 @@ class _Opened:
                 self._lanes.give_back(lane, self.now_ms() + 1000)
             raise
         with self._turn:
-            self._lanes.loaded(lane, [_waiting(row) for row in rows], has_more=len(rows) == _LOADED_MOST)
+            self._lanes.loaded(lane, [waiting_of(row) for row in rows], has_more=len(rows) == _LOADED_MOST)
 
     def _look_up(self, lane: Lane) -> None:
         rows = self._read(
@@ -315,16 +306,7 @@ class _Opened:
         if first.due_at_ms > self.now_ms():
             self._lanes.give_back(lane, first.due_at_ms)
             return None
-        return Claim(
-            first.number,
-            first.arrival,
-            first.tries,
-            first.fill_tries,
-            first.rank,
-            first.is_after_gap,
-            lane.last_sequence,
-            lane.last_webhook_id,
-        )
+        return first.claimed(lane.last_sequence, lane.last_webhook_id)
 
     # What is written, in groups.
 
@@ -347,7 +329,7 @@ class _Opened:
         before = self._number
         arrivals = [arrival for keep in keeps for arrival in keep.arrivals]
         rows = [
-            _row(number, number * _PLACES, arrival.sequence, arrival, now_ms)
+            _row(number, number * PLACES, arrival.sequence, arrival, now_ms)
             for number, arrival in enumerate(arrivals, before + 1)
         ]
         self._number += len(rows)
@@ -406,7 +388,7 @@ class _Opened:
         self._writing.execute(
             "UPDATE fleetbell_message SET state = 0, tries = 0, due_at_ms = 0, is_replay = 1, rank = NULL,"
             " body = ?, place = ? WHERE number = ?",
-            (arrival.body, self._number * _PLACES, number),
+            (arrival.body, self._number * PLACES, number),
         )
         return [_on_disk(arrival.lane)]
 
@@ -543,7 +525,7 @@ class _Opened:
         place: int
         [(number,)] = self._read("SELECT coalesce(max(number), 0) FROM fleetbell_message")
         [(place,)] = self._read("SELECT coalesce(max(place), 0) FROM fleetbell_message WHERE state = 0")
-        return max(number, place // _PLACES + 1)
+        return max(number, place // PLACES + 1)
 
 
 _Effect = Callable[[Lanes], None]
@@ -551,7 +533,7 @@ _Effect = Callable[[Lanes], None]
 
 
 def _added(number: int, arrival: Arrival) -> _Effect:
-    waiting = Waiting(number, number * _PLACES, arrival, rank=arrival.sequence)
+    waiting = Waiting(number, number * PLACES, arrival, rank=arrival.sequence)
     return lambda lanes: lanes.add(waiting)
 
 
@@ -599,51 +581,7 @@ def _ended(end: End) -> _Effect:
 
 
 def _row(number: int, place: int, rank: int | None, arrival: Arrival, now_ms: int) -> tuple[object, ...]:
-    context = arrival.context
-    return (
-        number,
-        arrival.webhook_id,
-        arrival.lane,
-        place,
-        rank,
-        context.sequence,
-        context.timestamp_s,
-        context.attempt,
-        context.skipped,
-        context.is_replay,
-        context.is_verified,
-        arrival.body,
-        now_ms,
-    )
-
-
-def _waiting(row: tuple[Any, ...]) -> Waiting:
-    (
-        number,
-        webhook_id,
-        lane,
-        place,
-        rank,
-        sequence,
-        timestamp_s,
-        attempt,
-        skipped,
-        is_replay,
-        is_verified,
-        body,
-    ) = row[:12]
-    tries, fill_tries, is_after_gap, due_at_ms = row[12:]
-    context = Context(
-        webhook_id=webhook_id,
-        timestamp_s=timestamp_s,
-        sequence=sequence,
-        attempt=attempt,
-        skipped=skipped,
-        is_replay=bool(is_replay),
-        is_verified=bool(is_verified),
-    )
-    arrival = Arrival(webhook_id, lane, body, context)
-    return Waiting(number, place, arrival, tries, fill_tries, due_at_ms, bool(is_after_gap), rank)
+    return number, place, rank, now_ms, *values_of(arrival)
 
 
 def _insert(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> int:
@@ -656,8 +594,8 @@ def _insert(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> i
 
 @functools.lru_cache(maxsize=_ROWS_MOST)
 def _insertion(count: int) -> str:
-    rows = ",".join(["(" + _marks(_INSERTED.count(",") + 1) + ")"] * count)
-    return f"INSERT OR IGNORE INTO fleetbell_message ({_INSERTED}) VALUES {rows}"
+    rows = ",".join(["(" + _marks(NEW.count(",") + 1) + ")"] * count)
+    return f"INSERT OR IGNORE INTO fleetbell_message ({NEW}) VALUES {rows}"
 
 
 @functools.lru_cache(maxsize=1024)
@@ -710,7 +648,7 @@ def _held(path: Path) -> sqlite3.Connection:
         holder.close()
         raise InboxUnusable(
             f"another process works with the inbox {path}: a SqliteInbox serves one process, which may have"
-            " many threads; give each URL an inbox of its own"
+            " many threads. Let several processes share a PostgresInbox; give each URL an inbox of its own"
         ) from error
     return holder
 
