@@ -19,7 +19,6 @@ import httpx2
 import pytest
 
 from fleetbell_sdk import (
-    AsyncClient,
     Client,
     ConnectionFailed,
     Context,
@@ -237,7 +236,7 @@ def test_what_is_never_taken_is_given_up_and_the_next_message_says_so(app: Appli
     app.platform.run_upgrade(app.start("meter-1"))
 
     with pytest.raises(
-        NotDelivered, match=r"2 pushes were given up, the last one, swUpgradeState.* HTTP 503, as"
+        NotDelivered, match=r"2 pushes were given up; .* swUpgradeState.*, attempt 2: HTTP 503, as"
     ):
         app.platform.wait_until_delivered()
     taken = [pushed.delivery for pushed in app.platform.wait_until_delivered() if pushed.is_taken]
@@ -305,7 +304,7 @@ def test_what_takes_pushes_and_breaks_is_shown_to_the_test(app: Application) -> 
     app.platform.deliver_to(URL, broken)
     app.platform.run_upgrade(app.start("meter-1"), "Task Conflict")
 
-    with pytest.raises(NotDelivered, match="after 5 attempts: no answer, KeyError: 'the database'") as failed:
+    with pytest.raises(NotDelivered, match="attempt 5: no answer, KeyError: 'the database'") as failed:
         app.platform.wait_until_delivered()
     assert isinstance(failed.value.__cause__, KeyError)
     app.platform.deliver_to(URL, lambda signed: None)  # type: ignore[arg-type, return-value]
@@ -531,9 +530,8 @@ def test_refusals_are_the_documented_ones(app: Application) -> None:
 
 
 async def test_an_asynchronous_client_works_on_it(fleetbell_platform: FakePlatform) -> None:
-    platform = fleetbell_platform
-    platform.add_device("meter-1")
-    async with AsyncClient(platform.url, platform.app_id, platform.login_secret) as client:
+    fleetbell_platform.add_device("meter-1")
+    async with fleetbell_platform.async_client() as client:
         assert [device.device_id async for device in client.devices()] == ["dev-1"]
 
 
@@ -580,6 +578,14 @@ def test_a_receiver_with_a_key_set_finds_the_published_keys() -> None:
         platform.wait_until_delivered()
 
     assert len(got) == 1
+
+
+def test_a_fault_of_its_own_is_said_to_be_one(app: Application) -> None:
+    app.client.login()
+    app.platform._fleet.devices["dev-1"] = "no device"  # type: ignore[assignment]
+
+    with pytest.raises(PlatformFailed, match=r"a fault of its own: AttributeError"):
+        app.client.device("dev-1")
 
 
 def test_keys_can_be_replaced_while_it_runs(app: Application) -> None:

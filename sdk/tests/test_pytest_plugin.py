@@ -6,6 +6,8 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
+URL = "https://app.example:443/push"
+
 
 def run(pytester: pytest.Pytester, program: str) -> pytest.RunResult:
     pytester.makepyfile(program)
@@ -69,6 +71,43 @@ def test_who_does_not_ask_for_it_pays_nothing(pytester: pytest.Pytester) -> None
     )
 
     ran.assert_outcomes(passed=1)
+
+
+def test_a_failed_test_shows_what_its_platform_was_asked_and_what_it_pushed(
+    pytester: pytest.Pytester,
+) -> None:
+    ran = run(
+        pytester,
+        """
+        from fleetbell_sdk import Reply
+
+        URL = "https://app.example:443/push"
+
+        def test_that_fails(fleetbell_platform, fleetbell_client):
+            fleetbell_platform.refuse_next("100228")
+            fleetbell_platform.deliver_to(URL, lambda signed: Reply(401, b"no signature was made with a key"))
+            try:
+                fleetbell_client.subscribe("swUpgradeResultNotify", URL)
+            finally:
+                fleetbell_client.subscribe("swUpgradeResultNotify", URL)
+                device_id = fleetbell_platform.add_device("meter-1")
+                package = fleetbell_platform.add_package("2.0")
+                fleetbell_platform.finish(fleetbell_client.create_software_task(package, [device_id]), "4")
+                fleetbell_platform.wait_until_sent()
+        """,
+    )
+
+    ran.assert_outcomes(failed=1)
+    ran.stdout.fnmatch_lines(
+        [
+            "*- Fake platform -*",
+            "called:",
+            "POST /iocm/app/sec/v1.1.0/login: HTTP 200",
+            "POST /iodm/app/sub/v1.1.0/subscribe: HTTP 400 100228",
+            "pushed:",
+            f"swUpgradeResultNotify to {URL}, attempt 1: HTTP 401, no signature was made with a key",
+        ]
+    )
 
 
 def test_pytest_lists_the_fixtures_with_what_they_are(pytester: pytest.Pytester) -> None:

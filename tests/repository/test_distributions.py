@@ -78,6 +78,18 @@ def metadata(wheel: Path) -> email.message.Message:
         return email.message_from_bytes(archive.read(name))
 
 
+def test_pytest_finds_the_plugin_of_the_sdk(wheels: dict[str, Path]) -> None:
+    with zipfile.ZipFile(wheels["sdk"]) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt")]
+
+        assert archive.read(name).decode().split() == [
+            "[pytest11]",
+            "fleetbell",
+            "=",
+            "fleetbell_sdk.pytest_plugin",
+        ]
+
+
 @pytest.mark.parametrize("name", PACKAGES)
 def test_a_wheel_has_every_file_of_its_package_the_licence_and_nothing_else(
     wheels: dict[str, Path], name: str

@@ -5,7 +5,7 @@ pytest finds it by itself where ``fleetbell-sdk`` is installed; who does not ask
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +22,16 @@ _MARKER = "fleetbell_platform(**arguments): how the fake platform of this test i
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known, for runs with ``--strict-markers``."""
     config.addinivalue_line("markers", _MARKER)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show beside a failure what the test's fake platform was asked and what it pushed."""
+    report = yield
+    platform = getattr(item, "funcargs", {}).get("fleetbell_platform")
+    if report.when == "call" and report.failed and platform is not None:
+        report.sections.append(("Fake platform", platform.account()))
+    return report
 
 
 @pytest.fixture

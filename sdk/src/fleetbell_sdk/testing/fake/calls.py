@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from fleetbell_sdk.testing.fake import access, device, group, notification, package, subscription, task
+from fleetbell_sdk.testing.fake import (
+    access,
+    device,
+    group,
+    notification,
+    package,
+    signing_key,
+    subscription,
+    task,
+)
 from fleetbell_sdk.testing.fake.call import answer
 
 __all__ = ["ROOMS", "answer"]
 
-ROOMS = (access, subscription, device, group, package, task, notification)
+ROOMS = (access, subscription, device, group, package, task, notification, signing_key)

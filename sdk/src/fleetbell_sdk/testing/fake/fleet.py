@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from fleetbell_sdk.signature import PrivateKey, Secret
 from fleetbell_sdk.testing.messages import (
     INFO_FIELDS,
     REASONS,
@@ -19,6 +20,7 @@ from fleetbell_sdk.testing.messages import (
     device_deleted,
     device_info_changed,
 )
+from fleetbell_sdk.testing.signing import Delivery, Signed, signed
 from fleetbell_sdk.testing.story import WORKING, Kind, Share
 from fleetbell_sdk.wire import UPGRADE_TYPES, NotifyType, PushMessage, UpgradeResult, UpgradeState
 
@@ -272,16 +274,16 @@ NEWS: Final[Mapping[NotifyType, Callable[[str, Mapping[str, str]], PushMessage]]
 class Fleet:
     """Everything there is.
 
-    ``push`` is told of a callback URL and what is for it, ``drop`` of one that wants nothing more; ``sign``
-    makes the headers of a notification that is pulled. ``changed`` guards all of it, and is notified of news.
+    ``push`` is told of a callback URL and what is for it, ``drop`` of one that wants nothing more.
+    ``changed`` guards all of it, and is notified of news.
     """
 
     app_id: str
     login_secret: str
+    signing_keys: list[Secret | PrivateKey]
     now_s: Callable[[], float]
     push: Callable[[str, Notification], None]
     drop: Callable[[str], None]
-    sign: Callable[[Notification], Mapping[str, str]]
     changed: threading.Condition
     is_closing: bool = False
     expired: int = 0
@@ -306,6 +308,10 @@ class Fleet:
         """The number in a cursor or a webhook-id of this platform."""
         found = re.fullmatch(rf"(?:cur|msg)-{self._mark}-(\d{{1,18}})", cursor)
         return int(found[1]) if found else None
+
+    def signed(self, delivery: Delivery) -> Signed:
+        """What is sent for it now."""
+        return signed(delivery, self.signing_keys, at_s=int(self.now_s()))
 
     def new_id(self, kind: str) -> str:
         """``dev-1``, ``dev-2`` and so on: easy to read in a test."""

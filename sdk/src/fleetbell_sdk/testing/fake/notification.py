@@ -11,6 +11,7 @@ from fleetbell_sdk.testing.fake.call import Call, route
 from fleetbell_sdk.testing.fake.door import Answer
 from fleetbell_sdk.testing.fake.fleet import Fleet, Json, Notification
 from fleetbell_sdk.testing.fake.refusals import NOTIFICATIONS, Refused
+from fleetbell_sdk.testing.signing import Delivery
 
 _LATEST: Final = "latest"
 _HEARTBEAT_S: Final = 15.0
@@ -88,8 +89,14 @@ def _shown(fleet: Fleet, each: Notification) -> Json:
         "sub_operation_id": each.sub_operation_id,
         "made_at_ms": each.made_at_ms,
         "body": each.body.decode("utf-8"),
-        "headers": fleet.sign(each),
+        "headers": _headers(fleet, each),
     }
+
+
+def _headers(fleet: Fleet, each: Notification) -> dict[str, str]:
+    """Those of a push without the ones that count places and attempts."""
+    headers = fleet.signed(Delivery(each.body, each.webhook_id)).headers
+    return {name.lower(): value for name, value in headers.items() if not name.startswith("fleetbell-")}
 
 
 def _events(fleet: Fleet, asked: _Asked) -> Iterator[bytes]:

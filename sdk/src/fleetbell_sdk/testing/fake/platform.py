@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets as chance
 import shutil
@@ -26,11 +25,12 @@ from fleetbell_sdk.testing.fake.package import keep
 from fleetbell_sdk.testing.fake.refusals import DOCUMENTED, Refused, Unknown
 from fleetbell_sdk.testing.fake.sender import NotDelivered, Pushed, Sender, Take
 from fleetbell_sdk.testing.messages import Outcome, outcome_of
-from fleetbell_sdk.testing.signing import Delivery, Key, Signed, key_of, signed
+from fleetbell_sdk.testing.signing import Key, key_of
 from fleetbell_sdk.testing.story import WORKING
 from fleetbell_sdk.wire import NotifyType, UpgradeResult, UpgradeState
 
 if TYPE_CHECKING:
+    from fleetbell_sdk.async_client import AsyncClient
     from fleetbell_sdk.client import Client
 
 __all__ = ["Called", "FakePlatform", "NotDelivered", "Pushed"]
@@ -38,7 +38,6 @@ __all__ = ["Called", "FakePlatform", "NotDelivered", "Pushed"]
 T = TypeVar("T")
 
 _SESSION: Final = "/iocm/app/sec/"  # login, refresh, logout
-_KEYS: Final = "/.well-known/fleetbell/keys/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,13 @@ class Called:
         """The body, read as JSON."""
         value: object = json.loads(self.body)
         return value
+
+    @property
+    def said(self) -> str:
+        """The answer in a word or two."""
+        if self.status is None:
+            return "no answer"
+        return f"HTTP {self.status} {self.error_code}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +121,14 @@ class FakePlatform:
         """
         self.app_id = app_id
         self.login_secret = login_secret
-        self.signing_keys: list[Secret | PrivateKey] = _keys(signing_key)
         self.calls: list[Called] = []
         self._now_s = now_s
         self._lock = threading.Condition(threading.RLock())
         self._faults: deque[_Fault] = deque()
-        self._sender = Sender(self._signed, self._gone, attempts_most=attempts_most)
         self._fleet = Fleet(
-            app_id, login_secret, now_s, self._push, self._sender.drop, self._pulled_headers, self._lock
+            app_id, login_secret, _keys(signing_key), now_s, self._push, self._drop, self._lock
         )
+        self._sender = Sender(self._fleet.signed, self._gone, attempts_most=attempts_most)
         self._folder = Path(tempfile.mkdtemp(prefix="fleetbell-fake-")) if tls else None
         self._door = Door(self._answer, self._tls())
 
@@ -174,6 +179,13 @@ class FakePlatform:
         }
 
     @property
+    def signing_keys(self) -> list[Secret | PrivateKey]:
+        """What it signs with, each message with all of them. To be changed at will; the public ones are
+        published.
+        """
+        return self._fleet.signing_keys
+
+    @property
     def signing_secret(self) -> str:
         """What a receiver checks signatures with, ``whsec_...``: the first of the secrets."""
         return next(key.text for key in self.signing_keys if isinstance(key, Secret))
@@ -182,14 +194,15 @@ class FakePlatform:
         """A client of this platform's application; the limits are those of :class:`fleetbell_sdk.Client`."""
         from fleetbell_sdk.client import Client  # noqa: PLC0415  (a test of a receiver needs none)
 
-        return Client(
-            self.url,
-            self.app_id,
-            self.login_secret,
-            ca=self.ca_file,
-            timeout_s=timeout_s,
-            rate_wait_s=rate_wait_s,
-        )
+        who = (self.url, self.app_id, self.login_secret)
+        return Client(*who, ca=self.ca_file, timeout_s=timeout_s, rate_wait_s=rate_wait_s)
+
+    def async_client(self, *, timeout_s: float = 15.0, rate_wait_s: float = 60.0) -> AsyncClient:
+        """The same for an event loop."""
+        from fleetbell_sdk.async_client import AsyncClient  # noqa: PLC0415  (likewise)
+
+        who = (self.url, self.app_id, self.login_secret)
+        return AsyncClient(*who, ca=self.ca_file, timeout_s=timeout_s, rate_wait_s=rate_wait_s)
 
     # What devices do
 
@@ -338,6 +351,12 @@ class FakePlatform:
         """
         return self._sender.wait_until_sent(timeout_s)
 
+    def account(self) -> str:
+        """What was called and pushed so far, a line for each, for a person who looks for what went wrong."""
+        calls = [f"{each.method} {each.path}: {each.said}" for each in self.calls]
+        pushes = [f"{each.named}: {each.said}" for each in self.pushes]
+        return "\n".join(["called:", *calls, "pushed:", *pushes])
+
     # What goes wrong
 
     def refuse_next(
@@ -401,35 +420,16 @@ class FakePlatform:
         if fault is not None and fault.kind in {"refuse", "drop"}:
             return fault.answer
         try:
-            given = self._keys(request) or answer(self._fleet, request)
+            given = answer(self._fleet, request)
         except Refused as refused:
             given = _refusal(refused)
         except Unknown as unknown:
-            text = f"the fake platform does not know {unknown}; the real one may"
-            given = Answer(501, {"error_code": "fake", "error_desc": text})
+            given = _own(501, f"the fake platform does not know {unknown}; the real one may")
+        except Exception as error:
+            given = _own(500, f"the fake platform has a fault of its own: {error!r}")
         if fault is None:
             return given
         return fault.answer if fault.kind == "drop-after" else replace(given, delay_s=fault.delay_s)
-
-    def _keys(self, request: Request) -> Answer | None:
-        """The published keys, if that is what is asked for."""
-        if request.method != "GET" or request.path != _KEYS + self.app_id:
-            return None
-        keys = [key.public for key in self.signing_keys if isinstance(key, PrivateKey)]
-        shown = [
-            {
-                "kty": "OKP",
-                "crv": "Ed25519",
-                "x": base64.urlsafe_b64encode(key.key).decode().rstrip("="),
-                "kid": f"key-{number}",
-                "use": "sig",
-                "alg": "EdDSA",
-                "whpk": key.text,
-                "signs_from_ms": 0,
-            }
-            for number, key in enumerate(keys)
-        ]
-        return Answer(200, {"keys": shown}, {"Cache-Control": "public, max-age=3600"})
 
     def _tls(self) -> ssl.SSLContext | None:
         if self.ca_file is None:
@@ -444,13 +444,8 @@ class FakePlatform:
     def _push(self, url: str, kept: Notification) -> None:
         self._sender.add(url, kept.device_id, kept.webhook_id, kept.body)
 
-    def _pulled_headers(self, kept: Notification) -> Mapping[str, str]:
-        """Those of a push without the ones that count places and attempts."""
-        headers = self._signed(Delivery(kept.body, kept.webhook_id)).headers
-        return {name.lower(): value for name, value in headers.items() if not name.startswith("fleetbell-")}
-
-    def _signed(self, delivery: Delivery) -> Signed:
-        return signed(delivery, self.signing_keys, at_s=int(self._now_s()))
+    def _drop(self, url: str) -> None:
+        self._sender.drop(url)
 
     def _gone(self, url: str) -> None:
         """Whoever listens there wants nothing more."""
@@ -458,7 +453,7 @@ class FakePlatform:
             subscriptions = self._fleet.subscriptions
             for subscription_id in [key for key, each in subscriptions.items() if each.callback_url == url]:
                 del subscriptions[subscription_id]
-        self._sender.drop(url)
+        self._drop(url)
 
 
 def _keys(given: Key | Iterable[Key] | None) -> list[Secret | PrivateKey]:
@@ -480,3 +475,8 @@ def _after(state: UpgradeState) -> UpgradeState:
 
 def _refusal(refused: Refused) -> Answer:
     return Answer(refused.status, {"error_code": refused.code, "error_desc": str(refused)})
+
+
+def _own(status: int, text: str) -> Answer:
+    """An answer that no real platform gives."""
+    return Answer(status, {"error_code": "fake", "error_desc": text})

@@ -10,8 +10,22 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["DOCUMENTED", "DEVICES", "Family", "GROUPS", "LOGIN", "MANAGEMENT", "MEMBERS", "NOTIFICATIONS"]
-__all__ += ["REGISTRATION", "Refused", "SUBSCRIPTIONS", "UPGRADES", "Unknown"]
+__all__ = [
+    "DEVICES",
+    "DOCUMENTED",
+    "GROUPS",
+    "KEYS",
+    "LOGIN",
+    "MANAGEMENT",
+    "MEMBERS",
+    "NOTIFICATIONS",
+    "REGISTRATION",
+    "SUBSCRIPTIONS",
+    "UPGRADES",
+    "Family",
+    "Refused",
+    "Unknown",
+]
 
 DOCUMENTED: Final[Mapping[str, tuple[int, str]]] = MappingProxyType(
     {
@@ -97,6 +111,7 @@ class Family:
 
 
 LOGIN: Final = Family("50400")
+KEYS: Final = Family("50400", takes_owner=False)
 MANAGEMENT: Final = Family("100228", no_app_key="100229", takes_owner=False)
 SUBSCRIPTIONS: Final = Family("100228", "100228", "100229")
 UPGRADES: Final = Family("120015", "123029", "100229", "1010005", takes_owner=False)

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Final
 from urllib.parse import urlsplit
 
 from fleetbell_sdk.receiver import Reply
@@ -19,6 +20,8 @@ from fleetbell_sdk.testing.posting import post
 from fleetbell_sdk.testing.signing import Delivery, Signed
 
 __all__ = ["NotDelivered", "Pushed", "Sender"]
+
+_CLOSE_S: Final = 20.0
 
 Take = Callable[[Signed], Reply]
 
@@ -46,6 +49,17 @@ class Pushed:
     def is_taken(self) -> bool:
         """Whether the receiver took it; the platform sends it again otherwise."""
         return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def named(self) -> str:
+        """Which attempt it was, in words."""
+        return f"{self.delivery.message.notify_type} to {self.url}, attempt {self.delivery.attempt}"
+
+    @property
+    def said(self) -> str:
+        """The answer in words."""
+        answer = "no answer" if self.status is None else f"HTTP {self.status}"
+        return f"{answer}, {self.text[:300]}" if self.text else answer
 
 
 @dataclass(slots=True)
@@ -123,8 +137,7 @@ class Sender:
         if given_up:
             last = given_up[-1]
             raise NotDelivered(
-                f"{len(given_up)} pushes were given up, the last one, {last.delivery.message.notify_type} to"
-                f" {last.url}, after {last.delivery.attempt} attempts: {_said(last)}"
+                f"{len(given_up)} pushes were given up; the last of it was {last.named}: {last.said}"
             ) from last.error
         return pushes
 
@@ -133,14 +146,16 @@ class Sender:
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(
+            timeout=_CLOSE_S
+        )  # longer than that only what takes a push in the test's own process
 
     def _is_idle(self) -> bool:
         return not self._under_way and not any(lane.waiting for lane in self._lanes.values())
 
     def _last_failure(self) -> str:
         failed = [pushed for pushed in self.pushes if not pushed.is_taken]
-        return f"; the last answer that was not good: {_said(failed[-1])}" if failed else ""
+        return f"; the last answer that was not good: {failed[-1].said}" if failed else ""
 
     def _run(self) -> None:
         while (lane := self._next()) is not None:
@@ -203,11 +218,6 @@ class Sender:
             self._given_up.append(pushed)
         if pushed.status == 410:
             self._gone(lane.url)
-
-
-def _said(pushed: Pushed) -> str:
-    answer = "no answer" if pushed.status is None else f"HTTP {pushed.status}"
-    return f"{answer}, {pushed.text[:300]}" if pushed.text else answer
 
 
 def _is_loopback(host: str) -> bool:
