@@ -12,6 +12,7 @@ import threading
 import time
 import zipfile
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import fastapi
@@ -31,11 +32,13 @@ from fleetbell_sdk import (
     SoftwareResult,
     Targets,
     TimedOut,
+    UpgradeMessage,
     UpgradeState,
 )
 from fleetbell_sdk.errors import (
     ApiRefused,
     CallbackUrlInvalid,
+    CursorExpired,
     DeviceUnknown,
     InputInvalid,
     PlatformFailed,
@@ -44,6 +47,7 @@ from fleetbell_sdk.errors import (
 )
 from fleetbell_sdk.frameworks import starlette as in_starlette
 from fleetbell_sdk.frameworks.standalone import serve
+from fleetbell_sdk.inbox import SqliteInbox
 from fleetbell_sdk.legacy import Authentication, DeviceUpgrade, QueryUpgradeTaskListInDTO
 from fleetbell_sdk.legacy import platform as legacy_platform
 from fleetbell_sdk.signature import PrivateKey, Secret
@@ -54,6 +58,7 @@ from fleetbell_sdk.wire import UPGRADE_TYPES, NotifyType
 from .certificates import Certificates
 
 URL = "https://receiver.example:443/push"
+BUSY = Reply(503, b"busy")
 DEVICES = "/iocm/app/dm/v1.4.0/devices"
 
 
@@ -438,12 +443,12 @@ def test_what_it_does_not_know_it_says(method: str, path: str, unknown: str, app
 
 
 def test_a_field_of_a_body_that_it_does_not_know_is_said_too(app: Application) -> None:
-    body = {"name": "Hall", "customFields": [{"fieldName": "floor", "fieldValue": 3}]}
+    body = {"name": "Hall", "deviceConfig": {"dataConfig": {"dataAgingTime": 30}}}
 
     answer = asked(app, "PUT", f"{DEVICES}/{app.platform.add_device('meter-1')}", json=body)
 
     assert answer.status_code == 501
-    assert "does not know the field customFields of PUT" in answer.json()["error_desc"]
+    assert "does not know the field deviceConfig of PUT" in answer.json()["error_desc"]
 
 
 def asked(app: Application, method: str, path: str, **options: Any) -> httpx2.Response:
@@ -455,9 +460,8 @@ def asked(app: Application, method: str, path: str, **options: Any) -> httpx2.Re
 def test_notifications_are_pulled_as_they_would_be_pushed(app: Application) -> None:
     app.platform.run_upgrade(app.start("meter-1"), "4")
 
-    items = asked(app, "GET", "/api/v1/notifications").json()["items"]
-    for item in items:
-        assert app.receiver.receive(item["body"].encode(), item["headers"]).status == 200
+    for each in app.client.notifications():
+        assert app.receiver.receive(each.body, each.headers).status == 200
 
     assert app.told() == ["downloading", "downloaded", "idle", "FAIL"]
     assert app.contexts[0].sequence is None
@@ -481,16 +485,58 @@ def test_a_stream_brings_what_happens_while_it_is_read(app: Application) -> None
     assert [line for line in rest if line] == []
 
 
+def test_a_client_follows_what_happens_and_loses_nothing_when_the_stream_breaks(app: Application) -> None:
+    here = app.client.notification_page().next
+    followed = app.client.notifications(here, follow=True)
+    operation_id = app.start("meter-1")
+
+    app.platform.advance(operation_id)
+    first = next(followed)
+    app.platform.drop_next(path="/notifications")
+    app.platform.finish(operation_id)
+    rest = [next(followed) for _ in range(4)]
+
+    told = [getattr(each.message, "state", "a result") for each in (first, *rest)]
+    assert told == ["downloading", "downloaded", "updating", "idle", "a result"]
+
+
+@pytest.mark.fleetbell_platform(attempts_most=1)
+def test_a_receiver_with_an_inbox_fetches_what_was_given_up(app: Application, tmp_path: Path) -> None:
+    told: list[tuple[str, int]] = []
+    done = threading.Event()
+    receiver = Receiver(
+        app.platform.signing_secret, inbox=SqliteInbox(tmp_path / "inbox.db"), platform=app.client
+    )
+
+    @receiver.on(*UPGRADE_TYPES)
+    def take(message: UpgradeMessage, context: Context) -> None:
+        told.append((str(getattr(message, "state", "a result")), context.skipped))
+        if isinstance(message, SoftwareResult):
+            done.set()
+
+    answers_of_the_way = iter([200, 503])  # the second message is given up
+    app.subscribe()
+    with receiver:
+        app.platform.deliver_to(
+            URL,
+            lambda signed: deliver(receiver, signed) if next(answers_of_the_way, 200) == 200 else BUSY,
+        )
+        app.platform.run_upgrade(app.start("meter-1"))
+        app.platform.wait_until_sent()
+        assert done.wait(10)
+
+    assert [word for word, _ in told] == ["downloading", "downloaded", "updating", "idle", "a result"]
+    assert sum(skipped for _, skipped in told) == 1
+
+
 def test_what_expired_cannot_be_pulled_and_a_cursor_before_it_is_refused(app: Application) -> None:
-    path = "/api/v1/notifications"
     app.platform.run_upgrade(app.start("meter-1"), "4")
-    cursor = asked(app, "GET", f"{path}?page_size=1").json()["next"]
+    cursor = app.client.notification_page(page_size=1).next
     app.platform.expire_notifications()
 
-    refused = asked(app, "GET", f"{path}?after={cursor}")
-
-    assert (refused.status_code, refused.json()["error_code"]) == (410, "900410")
-    assert asked(app, "GET", path).json()["items"] == []
+    with pytest.raises(CursorExpired):
+        app.client.notification_page(cursor)
+    assert app.client.notification_page().items == ()
 
 
 def test_a_software_zip_is_not_read_and_that_is_said(app: Application) -> None:

@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ import httpx2
 
 from fleetbell_sdk import (
     UPGRADE_TYPES,
+    Client,
     Context,
     DeviceInfo,
     NotifyType,
@@ -32,10 +34,8 @@ from fleetbell_sdk import (
     PushMessage,
     Receiver,
     Targets,
-    flows,
 )
 from fleetbell_sdk.errors import ApiRefused
-from fleetbell_sdk.flows import Flow, Multipart, Request, Response, Session
 from fleetbell_sdk.frameworks.standalone import serve
 from fleetbell_sdk.testing import FakePlatform, body_of, outcome_of
 from fleetbell_sdk.wire import UpgradeState
@@ -43,6 +43,7 @@ from tests.e2e.device import device
 from tests.e2e.platform import Platform, running_platform
 
 NEWS_S = 30.0
+EVER = datetime(2199, 1, 1, tzinfo=UTC)
 NEWS_TYPES = ("deviceAdded", "deviceInfoChanged", "deviceDeleted")
 ACME = DeviceInfo(manufacturer_name="Acme", device_type="WaterMeter", model="WM10")
 
@@ -66,7 +67,7 @@ class World(Protocol):
 @dataclass
 class Fake:
     platform: FakePlatform
-    trust: Any = True
+    trust: Any = None
 
     def __post_init__(self) -> None:
         self.url = self.platform.url
@@ -162,35 +163,49 @@ def receiving(signing_secret: str) -> Iterator[Pushes]:
         yield pushes
 
 
-class Story:
-    """Every answer, with ids, times and secrets replaced by what they stand for."""
+class _Doing:
+    """A client whose refusals are results."""
 
-    def __init__(self, world: World, http: httpx2.Client, url: str) -> None:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        call = getattr(self._client, name)
+
+        def do(*given: Any, **named: Any) -> Any:
+            try:
+                return call(*given, **named)
+            except ApiRefused as refused:
+                return refused
+
+        return do
+
+
+class Story:
+    """Every answer, with ids, times and secrets replaced by what they stand for.
+
+    ``do`` has the methods of a ``Client``; a refusal is returned like any other result.
+    """
+
+    def __init__(self, world: World, client: Client, http: httpx2.Client, url: str) -> None:
+        self.do = _Doing(client)
+        self._app_id = world.app_id
         self._http = http
         self._url = url
-        self._session = Session(world.app_id, world.login_secret)
         self._names: dict[str, str] = {}
         self.answers: list[tuple[str, int, object]] = []
 
-    def call(self, flow: Callable[..., Flow[Any]], *given: Any, **named: Any) -> Any:
-        """Drive a call of the SDK, and keep its answers; a refusal is returned like any other result."""
-        running = flow(self._session, *given, **named)
-        try:
-            step = next(running)
-            while True:
-                assert isinstance(step, Request), step
-                step = running.send(self._send(step))
-        except StopIteration as ended:
-            return ended.value
-        except ApiRefused as refused:
-            return refused
+    def keep(self, answer: httpx2.Response) -> None:
+        """Called with every answer."""
+        if "event-stream" in answer.headers.get("content-type", ""):
+            return  # it has no end
+        what = f"{answer.request.method} {self.named(answer.request.url.path)}"
+        content = answer.read()
+        self.answers.append((what, answer.status_code, self.plain(json.loads(content)) if content else None))
 
     def first_event(self, path: str) -> None:
         """The first event with data of a stream."""
-        headers = {
-            "app_key": self._session.app_id,
-            "Authorization": f"Bearer {self._session.access_token}",
-        }
+        headers = {"app_key": self._app_id, "Authorization": f"Bearer {self.do.login().access_token}"}
         with self._http.stream("GET", path, headers=headers) as stream:
             data = next(line for line in stream.iter_lines() if line.startswith("data:"))
             kind = stream.headers["content-type"].partition(";")[0]
@@ -199,23 +214,12 @@ class Story:
 
     def raw(self, method: str, path: str, body: bytes = b"", **headers: str) -> None:
         """A call that the SDK would not make."""
-        self._send(Request(method, path, headers, body))
-
-    def _send(self, request: Request) -> Response:
-        body = request.body
-        content = b"".join(chunk for chunk, _ in body.chunks()) if isinstance(body, Multipart) else body
-        answer = self._http.request(
-            request.method, request.path, headers=dict(request.headers), content=content
-        )
-        what = f"{request.method} {self.named(request.path.partition('?')[0])}"
-        shown: object = self.plain(json.loads(answer.content)) if answer.content else None
-        self.answers.append((what, answer.status_code, shown))
-        return Response(answer.status_code, answer.content)
+        self._http.request(method, path, headers=headers, content=body)
 
     def until_it_waits(self, operation_id: str) -> None:
         """Return when a device of the task has its retry before it; nothing is kept of the question."""
         kept, deadline = list(self.answers), time.monotonic() + NEWS_S
-        while not self.call(flows.sub_task_page, operation_id, status="wait", **PAGE).items:
+        while not self.do.sub_task_page(operation_id, status="wait").items:
             assert time.monotonic() < deadline, "no retry has begun"
             time.sleep(0.05)
         self.answers = kept
@@ -278,41 +282,11 @@ _IDS = {
     "webhook_id": "message",
     "webhook-id": "message",
 }
-EVERY_DEVICE = {
-    "name": None,
-    "device_type": None,
-    "protocol_type": None,
-    "location": None,
-    "status": None,
-    "sort": None,
-    "page_no": 0,
-    "page_size": 10,
-}
-EVERY_TASK = {
-    "operation_type": None,
-    "status": None,
-    "device_type": None,
-    "model": None,
-    "manufacturer_name": None,
-    "device_id": None,
-    "page_no": 0,
-    "page_size": 10,
-}
-EVERY_PACKAGE = {
-    "file_type": None,
-    "device_type": None,
-    "model": None,
-    "manufacturer_name": None,
-    "version": None,
-    "page_no": 0,
-    "page_size": 10,
-}
-PAGE = {"page_no": 0, "page_size": 10}
 
 
 def tell(story: Story, world: World, pushes: Pushes) -> None:
     """The scenario: everything an application does in its life, and much that it should not."""
-    call = story.call
+    do = story.do
     _begin(story, pushes.url)
     devices = _devices(story, world)
     hall = _groups(story, [device_id for _, device_id, _ in devices])
@@ -320,67 +294,63 @@ def tell(story: Story, world: World, pushes: Pushes) -> None:
     ids = [device_id for _, device_id, _ in devices]
 
     _tasks_that_cannot_be(story, soft, firm, other, ids)
-    good = call(flows.create_task, "softwareUpgrade", soft, ids[:2], None)
-    call(flows.sub_task_page, good, status=None, **PAGE)
-    call(flows.create_task, "softwareUpgrade", soft, _meters(hall), None)
-    call(flows.delete_device, ids[0], cascade=None)
-    call(flows.refresh_device_key, ids[0], node_id="meter-9", verify_code=None, timeout_s=None)
-    call(flows.delete_package, soft)
+    good = do.create_software_task(soft, ids[:2])
+    do.sub_task_page(good, page_size=10)
+    do.create_software_task(soft, _meters(hall))
+    do.delete_device(ids[0])
+    do.refresh_device_key(ids[0], node_id="meter-9")
+    do.delete_package(soft)
     pushes.until(ids[0], 4)  # registered, its name, its version, the conflict of the second task
     pushes.until(ids[1], 3)
     world.run(good, "0", devices[0])
     world.run(good, "10", devices[1])
     pushes.until(ids[0], 4 + 6)  # the states, idle, the result, the new version
     pushes.until(ids[1], 3 + 5)
-    call(flows.task, good)
-    call(flows.sub_task_page, good, status="fail", **PAGE)
-    call(flows.device, ids[0])
+    do.task(good)
+    do.sub_task_page(good, status="fail", page_size=10)
+    do.device(ids[0])
 
     _pulled(story, ids[1])
 
     again = Policy(retry_type=True, retry_times=1)
-    retried = call(flows.create_task, "softwareUpgrade", soft, ids[:2], again)
+    retried = do.create_software_task(soft, ids[:2], policy=again)
     pushes.until(ids[0], 10 + 5)  # it runs the version already
-    call(flows.task, retried)
+    do.task(retried)
     world.run(retried, "4", devices[1])
     pushes.until(ids[1], 8 + 4)
     story.until_it_waits(retried)
-    call(flows.task, retried)
-    call(flows.sub_task_page, retried, status=None, **PAGE)
-    stopped = call(flows.create_task, "firmwareUpgrade", firm, ids[2:], None)
-    call(flows.stop_task, stopped)
-    call(flows.stop_task, stopped)
-    call(flows.stop_task, "op-nobody")
-    call(flows.task, stopped)
-    call(flows.stop_task, retried)
+    do.task(retried)
+    do.sub_task_page(retried, page_size=10)
+    stopped = do.create_firmware_task(firm, ids[2:])
+    do.stop_task(stopped)
+    do.stop_task(stopped)
+    do.stop_task("op-nobody")
+    do.task(stopped)
+    do.stop_task(retried)
     pushes.until(ids[1], 12 + 1)
     pushes.until(ids[2], 2)
-    call(flows.task_page, **EVERY_TASK)
-    call(flows.task_page, **{**EVERY_TASK, "status": "stop", "operation_type": "firmware_upgrade"})
-    call(flows.task_page, **{**EVERY_TASK, "page_size": 101})
-    call(flows.task_page, **{**EVERY_TASK, "status": "FAIL"})
+    do.task_page(page_size=10)
+    do.task_page(status="stop", operation_type="firmware_upgrade")
+    do.task_page(page_size=101)
+    do.task_page(status="FAIL")
     _end(story, pushes, soft, hall, ids)
 
 
 def _pulled(story: Story, device_id: str) -> None:
     """What was told of a device, asked for instead of heard."""
     of_upgrades = "&".join(f"notify_type={notify_type}" for notify_type in UPGRADE_TYPES)
-    path = f"/api/v1/notifications?device_id={device_id}&{of_upgrades}"
 
-    def pull(more: str) -> Any:
-        answer = story.call(flows.call, Request("GET", path + more))
-        return answer if isinstance(answer, ApiRefused) else json.loads(answer.body)
+    def pull(after: str | None = None, **options: Any) -> Any:
+        return story.do.notification_page(after, device_id=device_id, notify_types=UPGRADE_TYPES, **options)
 
-    some = pull("&page_size=2")
-    rest = pull(f"&after={some['next']}")
-    pull(f"&after={some['items'][0]['webhook_id']}&before={rest['items'][-1]['webhook_id']}")
-    pull(f"&after={rest['next']}")
-    pull("&after=latest")
-    pull("&after=elsewhere-1")
-    pull("&page_size=0")
-    story.first_event(
-        f"/api/v1/notifications/stream?device_id={device_id}&after={some['next']}&{of_upgrades}"
-    )
+    some = pull(page_size=2)
+    rest = pull(some.next)
+    pull(some.items[0].webhook_id, before=rest.items[-1].webhook_id)
+    pull(rest.next)
+    pull("latest")
+    pull("elsewhere-1")
+    pull(page_size=0)
+    story.first_event(f"/api/v1/notifications/stream?device_id={device_id}&after={some.next}&{of_upgrades}")
     story.raw("GET", "/api/v1/notifications")
 
 
@@ -391,133 +361,128 @@ def _meters(group_name: str) -> Targets:
 
 
 def _begin(story: Story, url: str) -> None:
-    call = story.call
+    do = story.do
     story.raw("GET", "/iocm/app/dm/v1.4.0/devices?pageNo=0")
     story.raw("POST", "/iocm/app/sec/v1.1.0/login", b"appId=nobody&secret=wrong")
     story.raw("POST", "/iocm/app/sec/v1.1.0/login", b"appId=nobody")
-    call(flows.login)
-    call(flows.refresh)
+    do.login()
+    do.refresh()
     for notify_type in UPGRADE_TYPES:
-        call(flows.subscribe, notify_type, url)
-    call(flows.subscribe, "swUpgradeResultNotify", url, coalesce=False)
-    call(flows.subscribe, "deviceAdded", url)
-    call(flows.subscribe, "swUpgradeResultNotify", "https://receiver.example/push")
-    call(flows.subscribe, "swUpgradeResultNotify", "")
+        do.subscribe(notify_type, url)
+    do.subscribe("swUpgradeResultNotify", url, coalesce=False)
+    do.subscribe("deviceAdded", url)
+    do.subscribe("swUpgradeResultNotify", "https://receiver.example/push")
+    do.subscribe("swUpgradeResultNotify", "")
     for news in NEWS_TYPES:
-        call(flows.subscribe_service_data, news, url)
-    call(flows.subscribe_service_data, "ruleEvent", url)
-    listed = call(flows.subscription_page, notify_type=None, **PAGE)
-    call(flows.subscription_page, notify_type="deviceAdded", **PAGE)
-    call(flows.subscription, listed.items[0].subscription_id)
-    call(flows.subscription, "sub-nobody")
-    other = call(flows.subscribe_service_data, "deviceAdded", "https://127.0.0.1:9/other")
-    call(flows.unsubscribe, other.subscription_id)
-    call(flows.unsubscribe, other.subscription_id)
-    call(flows.unsubscribe_all, notify_type="deviceAdded", callback_url="https://127.0.0.1:9/other")
+        do.subscribe_service_data(news, url)
+    do.subscribe_service_data("ruleEvent", url)
+    listed = do.subscription_page(page_size=10)
+    do.subscription_page(notify_type="deviceAdded", page_size=10)
+    do.subscription(listed.items[0].subscription_id)
+    do.subscription("sub-nobody")
+    other = do.subscribe_service_data("deviceAdded", "https://127.0.0.1:9/other")
+    do.unsubscribe(other.subscription_id)
+    do.unsubscribe(other.subscription_id)
+    do.unsubscribe_all(notify_type="deviceAdded", callback_url="https://127.0.0.1:9/other")
 
 
 def _devices(story: Story, world: World) -> list[tuple[str, str, str]]:
-    call = story.call
-    nothing = {
-        "verify_code": None,
-        "end_user_id": None,
-        "imsi": None,
-        "psk": None,
-        "timeout_s": None,
-        "is_secure": None,
-        "product_id": None,
-    }
+    do = story.do
     made = []
     for node_id in ("meter-1", "meter-2", "meter-3"):
-        new = call(flows.register_device, node_id, info=ACME, with_secret=True, **nothing)
+        new = do.register_device(node_id, info=ACME, with_secret=True)
         made.append((node_id, new.device_id, new.secret))
-    call(flows.register_device, "meter-1", info=None, with_secret=False, **nothing)
-    call(flows.register_device, "", info=None, with_secret=False, **nothing)
-    fourth = {
-        **nothing,
-        "psk": "00ff00ff",
-        "timeout_s": 60,
-        "verify_code": "v",
-        "imsi": "46001",
-        "is_secure": True,
-    }
-    pump = call(flows.register_device, "pump-1", info=None, with_secret=False, **fourth)
-    call(flows.register_device, "pump-2", info=None, with_secret=False, **{**nothing, "psk": "no"})
+    do.register_device("meter-1")
+    do.register_device("")
+    pump = do.register_device(
+        "pump-1",
+        verify_code="v",
+        psk="00ff00ff",
+        timeout_s=60,
+        imsi="46001",
+        is_secure=True,
+        custom_fields={"floor": 3, "hall": "north"},
+    )
+    do.register_device("pump-2", psk="no")
     story.raw("POST", "/iocm/app/reg/v1.1.0/deviceCredentials", b"{")
-    call(flows.device, made[0][1])
-    call(flows.device, "dev-nobody")
-    call(flows.device_page, **EVERY_DEVICE)
-    call(flows.device_page, **{**EVERY_DEVICE, "device_type": "WaterMeter", "sort": "ASC"})
-    call(flows.device_page, **{**EVERY_DEVICE, "page_size": 251})
-    call(flows.device_page, **{**EVERY_DEVICE, "sort": "UP"})
-    call(flows.modify_device, made[0][1], {"name": "Hall", "location": "north"})
-    call(flows.modify_device, made[0][1], {"name": "Hall"})
-    call(flows.modify_device, made[0][1], {"mute": "PERHAPS"})
-    call(flows.refresh_device_key, pump.device_id, node_id="pump-9", verify_code=None, timeout_s=30)
-    call(flows.refresh_device_key, pump.device_id, node_id="meter-1", verify_code=None, timeout_s=None)
-    call(flows.device_activation, pump.device_id)
-    call(flows.delete_device, pump.device_id, cascade=True)
-    call(flows.delete_device, pump.device_id, cascade=None)
+    do.device(made[0][1])
+    do.device("dev-nobody")
+    do.device_page(page_size=10)
+    do.device_page(device_type="WaterMeter", sort="ASC")
+    do.device_page(registered_from=datetime(2026, 1, 1, tzinfo=UTC), registered_until=EVER)
+    do.device_page(registered_from=EVER)
+    do.device_page(page_size=251)
+    do.device_page(sort="UP")
+    do.modify_device(made[0][1], name="Hall", location="north", custom_fields={"floor": 4, "dry": True})
+    do.modify_device(made[0][1], name="Hall")
+    do.modify_device(made[0][1], mute="PERHAPS")
+    do.refresh_device_key(pump.device_id, node_id="pump-9", timeout_s=30)
+    do.refresh_device_key(pump.device_id, node_id="meter-1")
+    do.device_activation(pump.device_id)
+    do.delete_device(pump.device_id, cascade=True)
+    do.delete_device(pump.device_id)
     for node_id, device_id, secret in made[:2]:
         world.report(node_id, device_id, secret, "1.0")
     return made
 
 
 def _groups(story: Story, ids: list[str]) -> str:
-    call = story.call
-    words = {"description": None, "max_devices": None}
-    hall = call(flows.create_group, "hall", ids[:1], description="north", max_devices=2)
-    call(flows.create_group, "hall", [], **words)
-    call(flows.create_group, "", [], **words)
-    call(flows.create_group, "yard", ["dev-nobody"], **words)
-    call(flows.add_to_group, hall.group_id, [ids[1], ids[0]])
-    call(flows.add_to_group, hall.group_id, [ids[2]])
-    call(flows.add_to_group, hall.group_id, ["dev-nobody"])
-    call(flows.add_to_group, "grp-nobody", ids)
-    call(flows.group_device_page, hall.group_id, **PAGE)
-    call(flows.group_device_page, "grp-nobody", **PAGE)
-    call(flows.modify_group, hall.group_id, name=None, description="south", max_devices=1)
-    call(flows.modify_group, hall.group_id, name="halls", description=None, max_devices=0)
-    yard = call(flows.create_group, "yard", ids, **words)
-    call(flows.remove_from_group, yard.group_id, ids[:2])
-    call(flows.group, yard.group_id)
-    call(flows.group_page, name=None, **PAGE)
-    call(flows.group_page, name="yard", **PAGE)
-    call(flows.delete_group, yard.group_id)
-    call(flows.delete_group, yard.group_id)
+    do = story.do
+    hall = do.create_group("hall", ids[:1], description="north", max_devices=2)
+    do.create_group("hall")
+    do.create_group("")
+    do.create_group("yard", ["dev-nobody"])
+    do.add_to_group(hall.group_id, [ids[1], ids[0]])
+    do.add_to_group(hall.group_id, [ids[2]])
+    do.add_to_group(hall.group_id, ["dev-nobody"])
+    do.add_to_group("grp-nobody", ids)
+    do.group_device_page(hall.group_id, page_size=10)
+    do.group_device_page("grp-nobody", page_size=10)
+    do.modify_group(hall.group_id, description="south", max_devices=1)
+    do.modify_group(hall.group_id, name="halls", max_devices=0)
+    yard = do.create_group("yard", ids)
+    do.remove_from_group(yard.group_id, ids[:2])
+    do.group(yard.group_id)
+    do.group_page(page_size=10)
+    do.group_page(name="yard", page_size=10)
+    do.delete_group(yard.group_id)
+    do.delete_group(yard.group_id)
     return "halls"
 
 
 def _packages(story: Story) -> tuple[str, str, str]:
-    call = story.call
+    do = story.do
 
-    def upload(file_name: str, **fields: str) -> Any:
-        return call(flows.upload_package, io.BytesIO(b"better\r\n--soft\r\n"), file_name, fields)
+    def upload(file_name: str, content: bytes = b"better\r\n--soft\r\n", **fields: Any) -> Any:
+        return do.upload_package(io.BytesIO(content), filename=file_name, **fields)
 
-    acme = {"deviceType": "WaterMeter", "model": "WM10", "manufacturerName": "Acme"}
-    soft = upload("app.bin", fileType="softwarePackage", version="2.0", **acme)
-    upload("app.bin", fileType="softwarePackage", version="2.0", **acme)
-    firm = upload("firm.bin", fileType="firmwarePackage", version="F2")
+    acme: dict[str, Any] = {"device_type": "WaterMeter", "model": "WM10", "manufacturer_name": "Acme"}
+    soft = upload("app.bin", file_type="softwarePackage", version="2.0", **acme)
+    upload("app.bin", file_type="softwarePackage", version="2.0", **acme)
+    firm = upload("firm.bin", file_type="firmwarePackage", version="F2")
     other = upload(
-        "pump.bin", fileType="softwarePackage", version="2.0", deviceType="Pump", name="pump", description="d"
+        "pump.bin",
+        file_type="softwarePackage",
+        version="2.0",
+        device_type="Pump",
+        name="pump",
+        description="d",
     )
-    upload("app.bin", fileType="software", version="2.0")
-    upload("app.bin", fileType="softwarePackage")
-    upload("app.bin", fileType="softwarePackage", version="3.0", sha256="0" * 64)
-    story.call(
-        flows.upload_package, io.BytesIO(b""), "empty.bin", {"fileType": "softwarePackage", "version": "3"}
-    )
-    call(flows.package, soft.file_id)
-    call(flows.package, "pkg-nobody")
-    call(flows.package_page, **EVERY_PACKAGE)
-    call(flows.package_page, **{**EVERY_PACKAGE, "file_type": "softwarePackage", "device_type": "Pump"})
-    call(flows.package_page, **{**EVERY_PACKAGE, "page_no": -1})
+    upload("app.bin", file_type="software", version="2.0")
+    upload("app.bin", file_type="softwarePackage")
+    upload("app.bin", file_type="softwarePackage", version="3.0", sha256="0" * 64)
+    upload("empty.bin", b"", file_type="softwarePackage", version="3")
+    do.package(soft.file_id)
+    do.package("pkg-nobody")
+    do.package_page(page_size=10)
+    do.package_page(file_type="softwarePackage", device_type="Pump")
+    do.package_page(page_no=-1)
     return soft.file_id, firm.file_id, other.file_id
 
 
 def _tasks_that_cannot_be(story: Story, soft: str, firm: str, other: str, ids: list[str]) -> None:
     def create(file_id: str, devices: list[str] | Targets, policy: Policy | None = None) -> None:
-        story.call(flows.create_task, "softwareUpgrade", file_id, devices, policy)
+        story.do.create_software_task(file_id, devices, policy=policy)
 
     create(soft, [])
     create(soft, ["dev-nobody"])
@@ -535,21 +500,21 @@ def _tasks_that_cannot_be(story: Story, soft: str, firm: str, other: str, ids: l
     create(soft, ids, Policy(execute_type="custom"))
     create(soft, ids, Policy(retry_type=True))
     create(soft, ids, Policy(retry_type=True, retry_times=6))
-    story.call(flows.task, "op-nobody")
-    story.call(flows.sub_task_page, "op-nobody", status=None, **PAGE)
+    story.do.task("op-nobody")
+    story.do.sub_task_page("op-nobody", page_size=10)
 
 
 def _end(story: Story, pushes: Pushes, soft: str, hall: str, ids: list[str]) -> None:
-    call = story.call
-    call(flows.delete_package, soft)
-    call(flows.delete_package, soft)
-    call(flows.delete_device, ids[2], cascade=None)
+    do = story.do
+    do.delete_package(soft)
+    do.delete_package(soft)
+    do.delete_device(ids[2])
     pushes.until(ids[2], 3)
-    call(flows.group_page, name=hall, **PAGE)
-    call(flows.unsubscribe_all, notify_type="deviceAdded", callback_url=None)
-    call(flows.unsubscribe_all, notify_type=None, callback_url=None)
-    call(flows.unsubscribe_all, notify_type=None, callback_url=None)
-    call(flows.logout)
+    do.group_page(name=hall, page_size=10)
+    do.unsubscribe_all(notify_type="deviceAdded")
+    do.unsubscribe_all()
+    do.unsubscribe_all()
+    do.logout()
     story.raw("GET", "/iocm/app/dm/v1.4.0/devices?pageNo=0", Authorization="Bearer gone")
 
 
@@ -557,9 +522,12 @@ def told_by(world: World) -> tuple[list[tuple[str, int, object]], dict[str, obje
     """The answers of the whole scenario, and the pushes of each device."""
     with (
         receiving(world.signing_secret) as pushes,
-        httpx2.Client(base_url=world.url, verify=world.trust, trust_env=False) as http,
+        Client(world.url, world.app_id, world.login_secret, ca=world.trust, rate_wait_s=0) as client,
+        httpx2.Client(base_url=world.url, verify=world.trust or True, trust_env=False) as http,
     ):
-        story = Story(world, http, pushes.url)
+        story = Story(world, client, http, pushes.url)
+        for each in (client._http, http):
+            each.event_hooks = {"response": [story.keep]}
         tell(story, world, pushes)
         by_device: dict[str, object] = {
             story.named(device_id): [story.plain(json.loads(body_of(message))) for message in told]

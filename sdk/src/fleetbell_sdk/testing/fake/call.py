@@ -5,8 +5,10 @@ The parameters and fields are read as the real platform reads them, as far as a 
 
 from __future__ import annotations
 
+import calendar
 import json
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
@@ -16,7 +18,7 @@ from fleetbell_sdk.testing.fake.door import Answer, Request
 from fleetbell_sdk.testing.fake.fleet import Fleet, Json
 from fleetbell_sdk.testing.fake.refusals import Family, Refused, Unknown
 
-__all__ = ["Body", "Call", "answer", "own", "page", "route"]
+__all__ = ["Body", "Call", "answer", "own", "page", "read_time_s", "route"]
 
 T = TypeVar("T")
 
@@ -55,6 +57,14 @@ class Call:
         size = self.number("pageSize", size, least=1, most=most)
         numbers: Json = {"pageNo": number, "pageSize": size, "totalCount": len(found)}
         return numbers, found[number * size : (number + 1) * size]
+
+    def time_s(self, name: str) -> int | None:
+        """A parameter that is a time in UTC."""
+        text = self.text(name)
+        try:
+            return read_time_s(text) if text else None
+        except ValueError as error:
+            raise self.wrong(f"{name} must be a UTC time such as 20261120T100000Z") from error
 
     def number(self, name: str, default: int, *, least: int, most: int) -> int:
         """A parameter that is a number within these bounds."""
@@ -112,6 +122,13 @@ class Body:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.call.wrong(f"{name} must be a list of strings")
         return tuple(dict.fromkeys(value))
+
+    def inners(self, name: str, knows: str) -> list[Body]:
+        """A list of objects in it."""
+        value = self.values.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise self.call.wrong(f"{name} must be a list of objects")
+        return [Body(self.call, item).known(knows) for item in value]
 
     def inner(self, name: str, knows: str) -> Body:
         """An object in it, which may have the fields that ``knows`` names."""
@@ -219,3 +236,8 @@ def own(found: Mapping[str, T], key: str, code: str) -> T:
     if key not in found:
         raise Refused(code, f"there is no {key!r}; there are {', '.join(found) or 'none'}")
     return found[key]
+
+
+def read_time_s(text: str) -> int:
+    """A time as the API writes it, in UTC. Raises ValueError."""
+    return calendar.timegm(time.strptime(text, "%Y%m%dT%H%M%SZ"))

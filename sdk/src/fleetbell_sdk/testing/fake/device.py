@@ -33,11 +33,13 @@ def register_with_secret(fleet: Fleet, call: Call) -> Answer:
 
 def _register(fleet: Fleet, call: Call, *, secret: str | None) -> Answer:
     body = call.body(
-        "nodeId verifyCode endUserId imsi psk timeout isSecure productId deviceInfo"  # some are kept only
+        "nodeId verifyCode endUserId imsi psk timeout isSecure productId deviceInfo deviceName customFields"
     )
     said = body.inner("deviceInfo", " ".join(INFO_FIELDS))
     is_secure = body.flag("isSecure", "100440")
     info = {name: said.text(name) for name in _SAID if said.text(name)}
+    if body.text("deviceName"):
+        info.setdefault("name", body.text("deviceName"))
     info |= {"nodeId": body.text("nodeId")} | ({"isSecurity": "TRUE"} if is_secure else {})
     if not info["nodeId"]:
         raise call.wrong("nodeId is missing; it is the name the device uses on its protocol")
@@ -53,6 +55,7 @@ def _register(fleet: Fleet, call: Call, *, secret: str | None) -> Answer:
         timeout=_timeout(body),
         imsi=body.text("imsi"),
         secret=secret,
+        custom_fields=_custom_fields(body),
     )
     fleet.devices[device.device_id] = device
     fleet.tell(NotifyType.DEVICE_ADDED, device)
@@ -97,18 +100,21 @@ def activation(fleet: Fleet, call: Call) -> Answer:
     "GET",
     "/iocm/app/dm/v1.4.0/devices",
     DEVICES,
-    "gatewayId name deviceType protocolType location status sort select pageNo pageSize",
+    "gatewayId name deviceType protocolType location status startTime endTime sort select pageNo pageSize",
 )
 def list_devices(fleet: Fleet, call: Call) -> Answer:
     """List devices."""
     if not call.text("gatewayId") and not call.text("pageNo"):
         raise Refused("100218", "give pageNo, from 0, or a gatewayId")
     status = call.word("status", ("ONLINE", "OFFLINE"))
+    since_s, until_s = call.time_s("startTime"), call.time_s("endTime")
     found = [
         each
         for each in fleet.devices.values()
         if call.text("gatewayId") in {"", each.device_id}
         and status in {"", each.known()["status"]}
+        and (since_s is None or since_s <= each.made_s)
+        and (until_s is None or each.made_s <= until_s)
         and all(
             call.text(name) in {"", each.info.get(name, "")}
             for name in ("name", "deviceType", "protocolType", "location")
@@ -132,7 +138,7 @@ def device(fleet: Fleet, call: Call) -> Answer:
 @route("PUT", "/iocm/app/dm/v1.4.0/devices/{id}", DEVICES)
 def modify_device(fleet: Fleet, call: Call) -> Answer:
     """Change a device."""
-    body = call.body(" ".join((*_CHANGED, *_KEPT, "isSecure", "imsi", "psk", "deviceId")))
+    body = call.body(" ".join((*_CHANGED, *_KEPT, "isSecure", "imsi", "psk", "deviceId", "customFields")))
     device = own(fleet.devices, call.parts[0], "100403")
     changed = {name: body.text(name) for name in _CHANGED if name in body.values}
     if changed.get("mute", "") not in {"", "TRUE", "FALSE"}:
@@ -140,8 +146,10 @@ def modify_device(fleet: Fleet, call: Call) -> Answer:
     is_secure = body.flag("isSecure", call.family.bad_input)
     if is_secure is not None:
         changed["isSecurity"] = str(is_secure).upper()
-    psk = _psk(body)
+    psk, custom_fields = _psk(body), _custom_fields(body)
     fleet.change(device, changed)
+    if "customFields" in body.values:
+        device.custom_fields = custom_fields
     device.psk = psk or device.psk
     device.imsi = body.text("imsi") if "imsi" in body.values else device.imsi
     return Answer(204)
@@ -176,3 +184,14 @@ def _timeout(body: Body) -> int:
     if timeout < 0:
         raise body.call.wrong("timeout is a number of seconds, 0 (never) or more")
     return timeout
+
+
+def _custom_fields(body: Body) -> list[Json]:
+    return [
+        {
+            "fieldName": each.text("fieldName"),
+            "fieldType": each.text("fieldType"),
+            "fieldValue": each.values.get("fieldValue"),
+        }
+        for each in body.inners("customFields", "fieldName fieldType fieldValue")
+    ]

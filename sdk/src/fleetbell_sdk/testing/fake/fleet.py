@@ -66,6 +66,7 @@ class Device:
     secret: str | None
     is_heard: bool = False
     is_online: bool = False
+    custom_fields: list[Json] = field(default_factory=list)
 
     def product(self) -> tuple[str, ...]:
         return tuple(self.info.get(name, "") for name in PRODUCT)
@@ -86,7 +87,9 @@ class Device:
         """As a query answers it."""
         known = self.known()
         info = {name: known.get(name) or ("" if name in _TEXTS else None) for name in INFO_FIELDS}
-        imsi: Json = {"imsi": self.imsi} if with_imsi else {}
+        extras: Json = {"imsi": self.imsi} if with_imsi else {}
+        if self.custom_fields:
+            extras["customFields"] = self.custom_fields
         return {
             "deviceId": self.device_id,
             "gatewayId": self.device_id,
@@ -95,7 +98,7 @@ class Device:
             "lastModifiedTime": wire_time(self.modified_s),
             "deviceInfo": info,
             "services": [],
-            **imsi,
+            **extras,
         }
 
 

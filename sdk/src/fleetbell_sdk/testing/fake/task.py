@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import calendar
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from fleetbell_sdk.testing.fake.call import Body, Call, own, page, route
+from fleetbell_sdk.testing.fake.call import Body, Call, own, page, read_time_s, route
 from fleetbell_sdk.testing.fake.door import Answer
 from fleetbell_sdk.testing.fake.fleet import PRODUCT, Device, Fleet, Package, Task
 from fleetbell_sdk.testing.fake.refusals import UPGRADES, Refused
@@ -165,6 +163,6 @@ def _check_fit(package: Package, devices: Iterable[Device]) -> None:
 
 def _time(policy: Body, name: str) -> int:
     try:
-        return calendar.timegm(time.strptime(policy.text(name), "%Y%m%dT%H%M%SZ"))
+        return read_time_s(policy.text(name))
     except ValueError as error:
         raise Refused("123026", f"{name} must be a UTC time such as 20261120T100000Z") from error
