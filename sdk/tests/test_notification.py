@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -273,7 +272,7 @@ def test_whatever_is_cut_wherever_nothing_is_lost_and_nothing_comes_twice(
         query = parse_qs(urlsplit(following.request.path).query)
         after = int(query.get("after", ["cur-0-0"])[0].rpartition("-")[2])
         stream = shelf.stream(after)[: cuts.pop(0)]
-        open_flow(following)
+        following.begin()  # as a client does when it comes again
         places = iter(lengths)
         while stream:
             length = next(places, 997)
@@ -281,10 +280,3 @@ def test_whatever_is_cut_wherever_nothing_is_lost_and_nothing_comes_twice(
             stream = stream[length:]
 
     assert ids(seen) == list(range(1, 10))
-
-
-def open_flow(following: Following) -> None:
-    """As a client does when it comes again."""
-    flow: Any = following.opened(None)  # type: ignore[arg-type]
-    with pytest.raises(AttributeError):  # there is no session, which is asked for after the rest is forgotten
-        next(flow)

@@ -81,12 +81,29 @@ def test_the_page_on_receiving_goes_from_nothing_to_results_that_are_kept(short_
 
 
 def test_the_page_on_pulling_follows_remembers_and_handles(short_path: Path) -> None:
-    said = run(script(PULL, "pull-trial"), short_path, {"https://127.0.0.1:8743": PLATFORM_HERE})
+    require("curl", package="curl")
+
+    said = run(
+        script(PULL, "pull-trial"),
+        short_path,
+        {
+            "https://127.0.0.1:8743": PLATFORM_HERE,
+            "http://127.0.0.1:8000": "$(grep -o 'http://127.0.0.1:[0-9]*' receiver.log)",
+            "receiver.py 8000": "receiver.py 0",
+        },
+    )
 
     assert len(re.findall(r"^swUpgradeStateChangeNotify$", said, re.MULTILINE)) == len(UPGRADED)
     assert len(re.findall(r"^result dev-\S+ SUCCESS$", said, re.MULTILINE)) == 1
     assert re.findall(r"^(\d+) were new$", said, re.MULTILINE) == ["5", "0"]
     assert len(re.findall(r"^handled dev-\S+ SUCCESS\n200$", said, re.MULTILINE)) == 1
+    assert len(re.findall(r"^received dev-\S+ SUCCESS$", said, re.MULTILINE)) == 1
+    assert (
+        len(re.findall(r"  swUpgradeResultNotify  .*  SUCCESS  .*  200 OK in \d+ ms$", said, re.MULTILINE))
+        == 1
+    )
+    assert "stopped; go on with --after msg-" in said
+    assert '"next":"cur-' in said
 
 
 def test_the_page_on_signatures_checks_them_without_our_sdk_by_hand_and_with_published_keys(

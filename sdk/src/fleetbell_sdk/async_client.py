@@ -7,7 +7,6 @@ import inspect
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Self, TypeVar
 
@@ -725,7 +724,7 @@ class AsyncClient:
                 yield item
             if not page.more:
                 return
-            wanted = replace(wanted, after=page.next)
+            wanted = wanted.at(page.next)
 
     async def _follow(self, following: Following) -> AsyncIterator[Notification]:
         while True:

@@ -6,7 +6,6 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Self, TypeVar
 
@@ -711,7 +710,7 @@ class Client:
             yield from page.items
             if not page.more:
                 return
-            wanted = replace(wanted, after=page.next)
+            wanted = wanted.at(page.next)
 
     def _follow(self, following: Following) -> Iterator[Notification]:
         while True:

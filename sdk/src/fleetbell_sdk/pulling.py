@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
@@ -47,6 +47,14 @@ class Wanted:
     device_id: str | None = None
     notify_types: tuple[str, ...] = ()
 
+    def at(self, cursor: str | None) -> Wanted:
+        """The same from another place on."""
+        return replace(self, after=cursor)
+
+    def behind(self, notification: Notification) -> Wanted:
+        """The same behind this one."""
+        return self.at(notification.webhook_id)
+
     def path(self, path: str, **more: str | int) -> str:
         """A path with this as its query."""
         given: dict[str, str | int | Sequence[str]] = {
@@ -65,7 +73,12 @@ class Wanted:
 def page(session: Session, wanted: Wanted, *, page_size: int) -> Flow[NotificationPage]:
     """Pull one page."""
     response = yield from call(session, Request("GET", wanted.path(PATH, page_size=page_size)))
-    fields = Fields.parse(response.body)
+    return read_page(response.body)
+
+
+def read_page(body: bytes) -> NotificationPage:
+    """What an answer says. Raises ResponseUnreadable."""
+    fields = Fields.parse(body)
     items = tuple(map(notification, fields.objects("items")))
     return NotificationPage(items, fields.needed("next"), fields.flag("more") or False)
 
@@ -95,12 +108,16 @@ class Following:
     @property
     def request(self) -> Request:
         """What opens the stream, from where this is now."""
-        wanted = Wanted(self._cursor, None, self._wanted.device_id, self._wanted.notify_types)
+        wanted = self._wanted.at(self._cursor)
         return Request("GET", wanted.path(f"{PATH}/stream"), {"Accept": "text/event-stream"}, streamed=True)
 
-    def opened(self, session: Session) -> Flow[Response]:
-        """Open the stream. What an earlier one had begun to tell is forgotten, and told again as a whole."""
+    def begin(self) -> None:
+        """Forget what a broken stream had begun to tell: it is told again as a whole."""
         self._rest = b""
+
+    def opened(self, session: Session) -> Flow[Response]:
+        """Open the stream."""
+        self.begin()
         return (yield from call(session, self.request))
 
     def read(self, chunk: bytes) -> Iterator[Notification]:

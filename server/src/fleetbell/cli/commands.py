@@ -36,6 +36,9 @@ def tree() -> App:
     app.command(f"{here}.devices:app", name="device", help="Devices.")
     app.command(f"{here}.groups:app", name="group", help="Device groups.")
     app.command(f"{here}.deliveries:app", name="delivery", help="Push messages: what became of them.")
+    app.command(
+        f"{here}.listen:listen", name="listen", help="Bring an application's notifications to this machine."
+    )
     app.command(f"{here}.endpoints:app", name="endpoint", help="Callback URLs, and how they fare.")
     app.command(f"{here}.tokens:app", name="token", help="Tokens of the API under /api/v1.")
     app.command(f"{here}.configuration:app", name="config", help="Settings.")
