@@ -46,7 +46,8 @@ def wire_time(at_ms: int | None) -> str | None:
     """
     if at_ms is None:
         return None
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return f"{at.year:04}{at:%m%dT%H%M%SZ}"  # %Y alone leaves the zeros of early years away
 
 
 _WIRE_TIME = re.compile(r"\d{8}T\d{6}Z", re.ASCII)

@@ -13,7 +13,7 @@ from server.tests.services.house import House
 
 @pytest.fixture
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
-    door = Door(House(MemoryStore(), tmp_path), body_s=0.2, upload_silence_s=0.2)
+    door = Door(House(MemoryStore(), tmp_path), body_s=0.2, upload_window_s=0.2)
     await door.let_in("app-1")
     await door.let_in("app-2")
     async with door.client:

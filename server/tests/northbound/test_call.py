@@ -1,6 +1,7 @@
 """What holds for every call: who is let in, what is read, and how trouble is answered."""
 
 import asyncio
+import contextlib
 import json
 import re
 import socket
@@ -51,7 +52,7 @@ EVERY = pytest.mark.parametrize("row", OPERATIONS_WITH_TOKEN, ids=lambda row: f"
 
 
 def test_the_tables_of_these_tests_have_every_call_of_the_door(door: Door) -> None:
-    limits = Limits(json_body_bytes=1, list_body_bytes=1, body_s=1, upload_silence_s=1)
+    limits = Limits(json_body_bytes=1, list_body_bytes=1, body_s=1, upload_window_s=1)
     calls = {
         (method, re.sub(r"\{(\w+)_id\}", "ID", path))
         for path, resource in resources(door.house, limits).items()
@@ -474,6 +475,37 @@ async def test_a_real_connection_that_breaks_in_an_upload_leaves_nothing(
         await abandoned.wait()
 
     assert (len(before), list(folder.iterdir())) == (1, [])
+
+
+@pytest.mark.parametrize("path", [SUBSCRIBE, CATEGORY])
+async def test_a_client_that_sends_a_byte_at_a_time_is_refused_and_its_connection_ends(
+    door: Door, path: str
+) -> None:
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\napp_key: app-1\r\n"
+        f"Authorization: Bearer {door.tokens['app-1']}\r\n"
+        "Content-Type: multipart/form-data; boundary=XY\r\n\r\n"
+    )
+    body = b'--XY\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * 10_000
+
+    async def trickle(writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            for byte in body:
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+    async with served(door) as url, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(head.encode())
+        trickling = asyncio.create_task(trickle(writer))
+        answer = await reader.readuntil(b"\r\n\r\n")
+        trickling.cancel()
+        writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"connection: close" in answer.lower()
+    assert list((door.house.folder / "packages").iterdir()) == []
 
 
 def _then(step: Callable[..., Awaitable[None]], event: asyncio.Event) -> Callable[..., Awaitable[None]]:

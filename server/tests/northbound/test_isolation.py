@@ -144,7 +144,7 @@ OF_THE_PLATFORM = re.compile("signing", re.IGNORECASE)
 
 
 def test_every_operation_is_asked_for_anothers_things(door: Door) -> None:
-    limits = Limits(json_body_bytes=1, list_body_bytes=1, body_s=1, upload_silence_s=1)
+    limits = Limits(json_body_bytes=1, list_body_bytes=1, body_s=1, upload_window_s=1)
     calls = {
         (method, path)
         for path, resource in resources(door.house, limits).items()

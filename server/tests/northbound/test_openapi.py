@@ -13,7 +13,7 @@ from server.tests.northbound.door import Door
 
 
 def test_every_call_of_the_door_is_in_the_document_with_its_family(door: Door) -> None:
-    limits = Limits(json_body_bytes=1, list_body_bytes=1, body_s=1, upload_silence_s=1)
+    limits = Limits(json_body_bytes=1, list_body_bytes=1, body_s=1, upload_window_s=1)
     calls = {
         (method, path): resource.family
         for path, resource in resources(door.house, limits).items()

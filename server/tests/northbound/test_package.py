@@ -256,7 +256,7 @@ async def test_an_upload_that_falls_silent_is_refused_and_leaves_nothing(door: D
     )
 
     assert sent[0]["status"] == 400
-    assert b"nothing arrived for 0.2 s" in sent[1]["body"]
+    assert b"bytes arrived in 0.2 s, and an upload has to bring 16384" in sent[1]["body"]
     assert (b"connection", b"close") in sent[0]["headers"]
     assert files(door) == []
 

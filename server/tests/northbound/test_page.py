@@ -14,7 +14,7 @@ from server.tests.services.house import House
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/reference/northbound.md").read_text()
-LIMITS = Limits(json_body_bytes=1, list_body_bytes=1, body_s=1, upload_silence_s=1)
+LIMITS = Limits(json_body_bytes=1, list_body_bytes=1, body_s=1, upload_window_s=1)
 
 
 def rows(heading: str) -> list[list[str]]:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import datetime
 import hashlib
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -10,7 +12,9 @@ import pytest
 import trustme
 
 from fleetbell.domain.application import digest
+from fleetbell.operator import operation, package
 from fleetbell.ports.store import Transaction
+from fleetbell.services.package import in_pace
 from fleetbell.testing.makers import a_group
 from server.tests.operator.conftest import Platform
 
@@ -332,3 +336,23 @@ async def test_a_device_tells_when_its_upgrade_fails(
     upgrade = fit(await door.get(f"/devices/{device_id}"))["upgrade"]
 
     assert upgrade["fails_at_ms"] == task["created_at_ms"] + 86_400_000
+
+
+@pytest.mark.parametrize("what", ["a body", "an upload"])
+async def test_what_does_not_arrive_is_not_waited_for_for_ever(
+    door: httpx2.AsyncClient, application_id: str, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(operation, "BODY_S", 0.05)
+    monkeypatch.setattr(package, "in_pace", partial(in_pace, window_s=0.05))
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.get_running_loop().create_future()
+
+    query = "?kind=software&version=2.0&file_name=a" if what == "an upload" else ""
+    path = f"/applications/{application_id}/{'packages' if query else 'devices'}{query}"
+    answer = await door.post(path, content=stalled())
+
+    assert answer.status_code == 400
+    assert "arrive" in answer.json()["detail"]
+    assert (await door.get("/packages")).json()["total"] == 0

@@ -1,5 +1,6 @@
 """The software zip of the older platform: its payload is what devices get, and nothing is trusted."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -10,9 +11,12 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fleetbell.domain.device import Product
 from fleetbell.domain.package import SOURCE_UNFIT, Package
@@ -20,7 +24,7 @@ from fleetbell.domain.subtask import SubTaskStatus, UpgradeKind
 from fleetbell.errors import InputInvalid, StorageFull
 from fleetbell.ports.store import Page
 from fleetbell.services.package import NewPackage
-from fleetbell.services.software_zip import DESCRIPTION
+from fleetbell.services.software_zip import DESCRIPTION, payload, read_description
 from server.tests.services.house import House
 
 DESC: Mapping[str, Any] = {
@@ -283,3 +287,22 @@ async def test_a_device_that_runs_no_source_version_is_not_upgraded(
     [share] = (await house.tasks.sub_tasks("app-1", task.operation_id, Page())).rows
     assert share.status is status
     assert share.detail == (SOURCE_UNFIT if status is SubTaskStatus.FAIL else "")
+
+
+@settings(deadline=None)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=8),
+    cut=st.integers(0, 10_000),
+)
+def test_a_broken_zip_is_described_or_none_or_refused(changes: list[tuple[int, int]], cut: int) -> None:
+    body = bytearray(a_zip(payload=b"payload"))
+    for place, byte in changes:
+        body[place % len(body)] = byte
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.zip"
+        path.write_bytes(body[: len(body) - cut % (len(body) + 1)])
+        with contextlib.suppress(InputInvalid):
+            described = read_description(path)
+            if described is not None:
+                for _ in payload(path, described):
+                    pass

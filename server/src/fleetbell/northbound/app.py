@@ -38,18 +38,18 @@ def app(
     json_body_bytes: int = 64 * 1024,
     list_body_bytes: int = 1024 * 1024,
     body_s: float = 15.0,
-    upload_silence_s: float = 60.0,
+    upload_window_s: float = 60.0,
 ) -> ASGIApp:
     """The application for an ASGI server.
 
     ``list_body_bytes`` counts where lists of ids are allowed. A JSON body has ``body_s`` to arrive as
-    a whole; an upload may take any time but be silent for ``upload_silence_s`` only.
+    a whole; an upload may take any time, as long as it brings something in every ``upload_window_s``.
     """
     limits = Limits(
         json_body_bytes=json_body_bytes,
         list_body_bytes=list_body_bytes,
         body_s=body_s,
-        upload_silence_s=upload_silence_s,
+        upload_window_s=upload_window_s,
     )
     routes = [Route(path, resource) for path, resource in resources(services, limits).items()]
     routes.append(Route(openapi.PATH, openapi.show))

@@ -63,7 +63,7 @@ class Limits:
     json_body_bytes: int
     list_body_bytes: int  # where lists of ids are allowed
     body_s: float  # for a whole JSON body to arrive
-    upload_silence_s: float  # between two pieces of an upload
+    upload_window_s: float  # in which an upload has to bring some bytes
 
 
 class Services(Protocol):

@@ -7,8 +7,7 @@ Source: "Querying the Upgrade Package List" and the pages beside it.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import assert_never
 
 import msgspec
@@ -21,7 +20,7 @@ from fleetbell.errors import InputInvalid
 from fleetbell.northbound.call import Call, Limits, Resource, Services, done, reply
 from fleetbell.northbound.errors import Family
 from fleetbell.northbound.form import Field, FileBegins, FileBytes, Form
-from fleetbell.services.package import NewPackage, Packages, Upload
+from fleetbell.services.package import NewPackage, Packages, Upload, in_pace
 
 
 class PackageBody(msgspec.Struct, rename="camel"):
@@ -146,7 +145,7 @@ async def _received(call: Call, form: Form, upload: Upload) -> NewPackage:
     """Take the whole form in. Fields that came before the file are judged before the file is taken."""
     said: dict[str, str] = {}
     file_name: str | None = None
-    async for chunk in _not_silent(call):
+    async for chunk in in_pace(call.chunks(), window_s=call.limits.upload_window_s):
         for piece in form.feed(chunk):
             match piece:
                 case Field(name, text):
@@ -168,22 +167,6 @@ async def _received(call: Call, form: Form, upload: Upload) -> NewPackage:
     if file_name is None:
         raise InputInvalid("the form has no file; send the package as the part named file")
     return _new(said, file_name)
-
-
-async def _not_silent(call: Call) -> AsyncIterator[bytes]:
-    """The body's chunks; raises InputInvalid when none comes for too long."""
-    chunks = call.chunks()
-    while True:
-        try:
-            async with asyncio.timeout(call.limits.upload_silence_s):
-                chunk = await anext(chunks)
-        except StopAsyncIteration:
-            return
-        except TimeoutError as error:
-            raise InputInvalid(
-                f"nothing arrived for {call.limits.upload_silence_s:g} s; upload again"
-            ) from error
-        yield chunk
 
 
 def _new(said: Mapping[str, str], file_name: str) -> NewPackage:

@@ -7,6 +7,7 @@ out of date; whose things it shows is decided by its :class:`Call` (see there).
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from fleetbell.operator import problem
 
 JSON: Final = "application/json"
 BODY_BYTES_MOST: Final = 1_048_576
+BODY_S: Final = 15.0
 SCOPE: Final = "fleetbell.scope"  # where the guard leaves the caller's scope in the ASGI scope
 GOOD: Final = "fleetbell.good"  # where it leaves the question whether the caller is still let in
 
@@ -319,10 +321,14 @@ def _decoded(body: bytes, kind: type[T]) -> T:
 
 
 async def whole_body(request: Request) -> bytes:
-    """The request's whole body."""
+    """The request's whole body. Raises InputInvalid when it is too long or too slow."""
     found = bytearray()
-    async for chunk in request.stream():
-        found += chunk
-        if len(found) > BODY_BYTES_MOST:
-            raise InputInvalid(f"the body is longer than {BODY_BYTES_MOST} bytes")
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.stream():
+                found += chunk
+                if len(found) > BODY_BYTES_MOST:
+                    raise InputInvalid(f"the body is longer than {BODY_BYTES_MOST} bytes")
+    except TimeoutError as error:
+        raise InputInvalid(f"the body did not arrive within {BODY_S:g} s") from error
     return bytes(found)

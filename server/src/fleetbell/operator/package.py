@@ -11,7 +11,7 @@ from fleetbell.errors import InputInvalid, PackageInUse, PackageUnknown
 from fleetbell.operator.exchange import PagesOf, Services, items
 from fleetbell.operator.operation import Call, Table
 from fleetbell.operator.views import Items, Kind, PackageView
-from fleetbell.services.package import NewPackage
+from fleetbell.services.package import NewPackage, in_pace
 
 KINDS = {kind.name.lower(): kind for kind in UpgradeKind}
 
@@ -72,7 +72,7 @@ def declare(table: Table, services: Services) -> None:
         new = query.described
         package_in = packages.begin(application_id)
         try:
-            async for chunk in call.request.stream():
+            async for chunk in in_pace(call.request.stream()):
                 await package_in.write(chunk)
             return PackageView.of(await package_in.finish(new))
         finally:

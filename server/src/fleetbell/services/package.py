@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from fleetbell.clock import Clock
@@ -18,6 +19,8 @@ from fleetbell.services.software_zip import DESCRIPTION, Described, payload, rea
 
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 _DESCRIPTION_LENGTH_MOST = 4096
+WINDOW_S = 60.0
+WINDOW_BYTES_LEAST = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,35 @@ class NewPackage:
             source_versions=described.source_versions,
             made_on=described.made_on,
         )
+
+
+async def in_pace(chunks: AsyncIterator[bytes], *, window_s: float = WINDOW_S) -> AsyncIterator[bytes]:
+    """An upload as it arrives, at any speed but a standstill.
+
+    Only the time that is spent waiting for the client counts.
+
+    Raises:
+        InputInvalid: fewer than :data:`WINDOW_BYTES_LEAST` came while ``window_s`` were waited.
+    """
+    loop = asyncio.get_running_loop()
+    waited_s, came = 0.0, 0
+    while True:
+        began_s = loop.time()
+        try:
+            async with asyncio.timeout(window_s - waited_s):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise InputInvalid(
+                f"only {came} bytes arrived in {window_s:g} s, and an upload has to bring "
+                f"{WINDOW_BYTES_LEAST}; upload again"
+            ) from error
+        waited_s += loop.time() - began_s
+        came += len(chunk)
+        if came >= WINDOW_BYTES_LEAST:
+            waited_s, came = 0.0, 0
+        yield chunk
 
 
 def _fit_for_a_path(file_name: str) -> bool:
