@@ -5,10 +5,12 @@ import functools
 import logging
 import sys
 import threading
+from typing import Any
 
 import pytest
 
 from fleetbell_sdk import (
+    UPGRADE_TYPES,
     AsyncReceiver,
     Context,
     FirmwareResult,
@@ -20,8 +22,10 @@ from fleetbell_sdk import (
     Reply,
     SoftwareResult,
     SoftwareStateChanged,
+    UpgradeMessage,
     UpgradeState,
 )
+from fleetbell_sdk.inbox import SqliteInbox
 from fleetbell_sdk.signature import (
     TEST_HEADER,
     Ed25519Missing,
@@ -51,7 +55,7 @@ NOW_S = 1_795_203_000
 
 def a_receiver(*secrets: Secret) -> tuple[Receiver, list[PushMessage]]:
     """A receiver whose clock stands still, and what its handler got."""
-    receiver = Receiver(secrets or None, now_s=lambda: NOW_S)
+    receiver = Receiver(secrets, now_s=lambda: NOW_S) if secrets else Receiver.unsigned(now_s=lambda: NOW_S)
     got: list[PushMessage] = []
     receiver.on(SoftwareStateChanged, SoftwareResult, FirmwareStateChanged, FirmwareResult)(got.append)
     return receiver, got
@@ -264,11 +268,43 @@ def test_what_is_too_large_is_answered_413() -> None:
 
 
 def test_no_secret_at_all_must_be_asked_for() -> None:
-    for secrets, public_keys in (([], None), ([], []), (None, [])):
+    for secrets, public_keys in (([], None), ([], []), (None, []), (None, None)):
         with pytest.raises(ValueError, match="unsigned"):
             Receiver(secrets, public_keys=public_keys)
     with pytest.raises(ValueError, match="unsigned"):
         Receiver()
+
+
+@pytest.mark.parametrize("given", [SECRET.text.encode(), [SECRET.text.encode()], [7]])
+def test_a_secret_that_is_no_text_is_refused_without_being_shown(given: Any) -> None:
+    with pytest.raises(TypeError, match="a signing secret is a text, such as 'whsec_...', not") as refused:
+        Receiver(given)
+
+    assert SECRET.text not in str(refused.value)
+
+
+def test_a_body_that_was_decoded_is_refused_with_what_is_wanted() -> None:
+    receiver, _ = a_receiver()
+    decoded: Any = encode(software_state()).decode()
+
+    with pytest.raises(TypeError, match="give the body's bytes as they came, not str"):
+        receiver.receive(decoded, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"inbox": "inbox.db"}, "such as SqliteInbox"),
+        ({"inbox": SqliteInbox("inbox.db"), "platform": "https://platform.example"}, "platform is a Client"),
+        ({"workers": 0}, "workers is 1 or more"),
+        ({"retry_waits_s": (1, -5)}, "a wait below 0"),
+    ],
+)
+def test_what_would_be_noticed_too_late_is_refused_when_a_receiver_is_made(
+    given: dict[str, Any], what: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=what):
+        Receiver(SECRET, **given)
 
 
 def test_a_type_nobody_knows_is_accepted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -380,6 +416,37 @@ def test_a_handler_with_no_parameter_or_three_is_refused() -> None:
         receiver.on(SoftwareResult)(lambda: None)
     with pytest.raises(TypeError, match="takes the message"):
         receiver.on(SoftwareResult)(lambda a, b, c: None)
+
+
+def test_a_handler_that_needs_an_argument_by_name_is_refused() -> None:
+    def finished(message: SoftwareResult, *, database: object) -> None: ...
+
+    with pytest.raises(TypeError, match="takes the message"):
+        Receiver.unsigned().on(SoftwareResult)(finished)
+
+
+@pytest.mark.parametrize("kind", [print, UPGRADE_TYPES, UpgradeMessage])
+def test_a_decorator_without_kinds_a_tuple_and_a_union_are_refused_at_once(kind: Any) -> None:
+    with pytest.raises(TypeError, match=r"name each, such as @receiver.on\(SoftwareResult"):
+        Receiver.unsigned().on(kind)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("swUpgradeResult", "is it 'swUpgradeResultNotify'?"), ("moonPhase", "nothing like it")],
+)
+def test_a_handler_for_a_type_that_is_not_known_is_logged_when_it_is_registered(
+    name: str, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver = Receiver.unsigned()
+    got: list[OtherMessage] = []
+
+    receiver.on(name)(got.append)
+
+    assert name in caplog.text
+    assert told in caplog.text
+    deliver(receiver, f'{{"notifyType":"{name}"}}'.encode())
+    assert [message.notify_type for message in got] == [name]
 
 
 def test_a_second_handler_for_a_kind_is_refused() -> None:

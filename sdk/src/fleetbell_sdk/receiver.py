@@ -200,10 +200,11 @@ class _Door:
             raise ValueError(
                 "only a receiver with an inbox fills gaps: give inbox too, such as SqliteInbox('inbox.db')"
             )
-        self._keys = () if secrets is None else _keys(secrets)
+        _refuse_misplaced(inbox, platform, workers, retry_waits_s)
+        self._keys = _keys(secrets)
         self._key_set, self._public_keys = _public_keys(public_keys)
         self._checks = bool(self._keys or self._public_keys or self._key_set)
-        if not self._checks and (secrets is not None or public_keys is not None):
+        if not self._checks and secrets is not _NOTHING_CHECKED:
             raise ValueError(
                 "no secret and no public key given; Receiver.unsigned() makes a receiver that checks no "
                 "signature"
@@ -239,7 +240,7 @@ class _Door:
     ) -> Self:
         """A receiver that checks no signature: anyone who reaches it can make it believe anything."""
         return cls(
-            None,
+            _NOTHING_CHECKED,
             body_limit_bytes=body_limit_bytes,
             now_s=now_s,
             inbox=inbox,
@@ -263,16 +264,16 @@ class _Door:
         """
         if not kinds:
             raise ValueError("name what to handle, such as @receiver.on(SoftwareResult)")
+        names = [None if kind is OtherMessage else _type_name(kind) for kind in kinds]
 
         def register(function: Handler) -> Handler:
             self._check(function)
             entry = (function, _wants_context(function))
-            for kind in kinds:
-                if kind is OtherMessage:
+            for name in names:
+                if name is None:
                     _refuse_second(self._others, "other messages")
                     self._others = entry
                 else:
-                    name = _type_name(kind)
                     _refuse_second(self._handlers.get(name), name)
                     self._handlers[name] = entry
             return function
@@ -321,6 +322,8 @@ class _Door:
 
     def _read(self, body: bytes, headers: Mapping[str, str]) -> PushMessage | Reply:
         """The message, if it is one and proven."""
+        if not isinstance(body, bytes):
+            raise TypeError(f"give the body's bytes as they came, not {type(body).__name__}")
         if len(body) > self.body_limit_bytes:
             return self.too_large()
         try:
@@ -401,9 +404,41 @@ class _Door:
         return () if self._others is not None else tuple(self._handlers)
 
 
-def _keys(secrets: str | Secret | Iterable[str | Secret]) -> tuple[bytes, ...]:
-    given = [secrets] if isinstance(secrets, str | Secret) else list(secrets)
-    return tuple((Secret.parse(secret) if isinstance(secret, str) else secret).key for secret in given)
+class _Nothing(tuple[Secret, ...]):
+    """Takes the place of the secrets where nothing is to be checked, which nobody else can say by mistake."""
+
+    __slots__ = ()
+
+
+_NOTHING_CHECKED: Final = _Nothing()
+
+
+def _keys(secrets: str | Secret | Iterable[str | Secret] | None) -> tuple[bytes, ...]:
+    if secrets is None:
+        return ()
+    given = [secrets] if isinstance(secrets, str | bytes | Secret) else secrets
+    return tuple(_secret(one).key for one in given)
+
+
+def _secret(given: object) -> Secret:
+    match given:
+        case Secret():
+            return given
+        case str():
+            return Secret.parse(given)
+    raise TypeError(f"a signing secret is a text, such as 'whsec_...', not {type(given).__name__}")
+
+
+def _refuse_misplaced(inbox: object, platform: object, workers: int, retry_waits_s: Sequence[float]) -> None:
+    """Say when a receiver is made what would be noticed only when a message comes, or never."""
+    if inbox is not None and not hasattr(inbox, "keep"):
+        raise TypeError(f"inbox is such as SqliteInbox('inbox.db'), not {inbox!r}")
+    if platform is not None and not hasattr(platform, "notifications"):
+        raise TypeError(f"platform is a Client or an AsyncClient, not {platform!r}")
+    if workers < 1:
+        raise ValueError(f"{workers} workers handle nothing; workers is 1 or more")
+    if any(wait_s < 0 for wait_s in retry_waits_s):
+        raise ValueError("retry_waits_s has a wait below 0; waits are seconds, such as (1, 5, 30)")
 
 
 def _public_keys(
@@ -422,11 +457,27 @@ def _public_keys(
 
 def _type_name(kind: type[PushMessage] | str) -> str:
     if isinstance(kind, str):
+        _warn_of_unknown(kind)
         return str(kind)
     name = getattr(kind, "notify_type", None)
     if not isinstance(name, str):
-        raise TypeError(f"{kind!r} is neither a message class nor a type's name")
+        raise TypeError(
+            f"{kind!r} is neither a message class nor a type's name; "
+            "name each, such as @receiver.on(SoftwareResult, FirmwareResult) or @receiver.on(*UPGRADE_TYPES)"
+        )
     return str(name)
+
+
+def _warn_of_unknown(name: str) -> None:
+    """A later platform may have more types than this SDK knows; but most often it is a slip."""
+    known = [str(notify_type) for notify_type in wire.NotifyType]
+    if name in known:
+        return
+    import difflib  # noqa: PLC0415  (after a slip only)
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; is it {near[0]!r}?" if near else ", and nothing like it"
+    _log.warning("a handler is registered for %r, a type that this SDK does not know%s", name, hint)
 
 
 def _refuse_second(entry: tuple[Callable[..., object], bool] | None, name: str) -> None:
@@ -444,7 +495,11 @@ def _wants_context(function: Callable[..., object]) -> bool:
         and parameter.default is parameter.empty
     ]
     open_ended = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
-    if len(needed) > 2 or (not needed and not open_ended):
+    by_name = any(
+        parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
+        for parameter in parameters
+    )
+    if by_name or len(needed) > 2 or (not needed and not open_ended):
         raise TypeError(f"a handler takes the message, or the message and its context; not {function!r}")
     return len(needed) == 2 or open_ended
 
@@ -495,8 +550,8 @@ class Receiver(_Door):
     """Takes push messages and calls your functions. Threads may share it.
 
     Args:
-        secrets: the signing secrets, ``whsec_...``; two while one is being replaced. None, without public
-            keys, makes an unsigned receiver, see :meth:`unsigned`.
+        secrets: the signing secrets, ``whsec_...``; two while one is being replaced. A receiver with neither
+            secrets nor public keys is refused, unless it is made by :meth:`unsigned`.
         public_keys: the public keys, ``whpk_...``, or a ``KeySet``, which asks the platform for them. A
             message that a secret or a public key proves is let in. Needs ``fleetbell-sdk[ed25519]``.
         tolerance_s: how far a message's time may be off.

@@ -385,7 +385,7 @@ def _loaded_private(seed: bytes) -> ed25519.Ed25519PrivateKey:
 
 
 _KINDS: Final = {
-    "whsec": ("secret", "a secret, which the platform and one application share"),
+    "whsec": ("signing secret", "a secret, which the platform and one application share"),
     "whsk": ("private key", "a private key of the asymmetric scheme, which only the platform has"),
     "whpk": ("public key", "a public key of the asymmetric scheme, which checks v1a signatures"),
 }
