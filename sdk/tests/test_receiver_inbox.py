@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from fleetbell_sdk import (
     SoftwareResult,
     SoftwareStateChanged,
 )
-from fleetbell_sdk.errors import ApiRefused, ConnectionFailed
+from fleetbell_sdk.errors import ApiRefused, ConnectionFailed, CursorExpired
 from fleetbell_sdk.inbox import Gap, InboxUnusable, SqliteInbox
 from fleetbell_sdk.testing import firmware_state, push_headers, software_result, software_state
 from fleetbell_sdk.wire import UpgradeState, encode
@@ -74,11 +75,25 @@ class Came:
 
 
 @dataclass
+class Paged:
+    """A page without items."""
+
+    next: str
+
+
+@dataclass
 class FakePlatform:
     """Answers what the test tells it to, in order; an exception is raised."""
 
-    answers: list[list[Came] | Exception] = field(default_factory=list)
+    answers: list[Sequence[Came | Exception]] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    followed: list[bool] = field(default_factory=list)
+
+    def notification_page(
+        self, after: str | None = None, *, notify_types: Sequence[str] = (), page_size: int = 100
+    ) -> Paged:
+        assert after == "latest"
+        return Paged("cursor-7")
 
     def notifications(
         self,
@@ -92,13 +107,17 @@ class FakePlatform:
         self.asked.append(
             {"after": after, "before": before, "device_id": device_id, "notify_types": tuple(notify_types)}
         )
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        yield from answer
+        self.followed.append(follow)
+        for item in self.answers.pop(0):
+            if isinstance(item, Exception):
+                raise item
+            yield item
 
 
 class AsyncFakePlatform(FakePlatform):
+    async def notification_page(self, *args: Any, **named: Any) -> Paged:  # type: ignore[override]
+        return super().notification_page(*args, **named)
+
     async def notifications(self, *args: Any, **named: Any) -> AsyncIterator[Came]:  # type: ignore[override]
         for came in super().notifications(*args, **named):
             yield came
@@ -484,7 +503,7 @@ def test_a_platform_that_has_less_than_is_missing_leaves_the_gap_open(
 def test_while_the_platform_cannot_be_reached_the_message_after_the_gap_waits(
     inbox: SqliteInbox, clock: Clock
 ) -> None:
-    platform = FakePlatform([ConnectionFailed("no route"), [Came("n-2", software_state())]])
+    platform = FakePlatform([[ConnectionFailed("no route")], [Came("n-2", software_state())]])
     receiver, handled, gaps = a_receiver_with_a_gap(inbox, clock, platform)
 
     with receiver:
@@ -503,7 +522,7 @@ def test_while_the_platform_cannot_be_reached_the_message_after_the_gap_waits(
 def test_a_platform_that_stays_away_is_given_up_and_the_message_handled(
     inbox: SqliteInbox, clock: Clock
 ) -> None:
-    platform = FakePlatform([ConnectionFailed("no route") for _ in range(5)])
+    platform = FakePlatform([[ConnectionFailed("no route")] for _ in range(5)])
     receiver, handled, gaps = a_receiver_with_a_gap(inbox, clock, platform)
 
     with receiver:
@@ -520,14 +539,32 @@ def test_a_platform_that_stays_away_is_given_up_and_the_message_handled(
 
 
 def test_a_refusal_gives_the_gap_up_at_once(inbox: SqliteInbox, clock: Clock) -> None:
-    platform = FakePlatform([ApiRefused(410, "", "the cursor is too old")])
+    platform = FakePlatform([[ApiRefused(400, "", "no such id")], [ApiRefused(400, "", "no such id")]])
     receiver, handled, gaps = a_receiver_with_a_gap(inbox, clock, platform)
 
     with receiver:
         push_gap(receiver, clock)
 
         assert handled.wait(3) == ["n-1", "n-4", "n-5"]
-    assert "the cursor is too old" in gaps.all[0].reason
+    assert "no such id" in gaps.all[0].reason
+
+
+def test_when_the_last_message_is_too_old_for_the_platform_the_newest_that_fit_fill_the_gap(
+    inbox: SqliteInbox, clock: Clock
+) -> None:
+    before_this_receiver = [Came(f"m-{number}", software_state()) for number in range(5)]
+    missing = [Came("n-2", software_state()), Came("n-3", software_state())]
+    platform = FakePlatform(
+        [[CursorExpired(410, "900410", "n-1 is not kept any more")], before_this_receiver + missing]
+    )
+    receiver, handled, gaps = a_receiver_with_a_gap(inbox, clock, platform)
+
+    with receiver:
+        push_gap(receiver, clock)
+
+        assert handled.wait(5) == ["n-1", "n-2", "n-3", "n-4", "n-5"]
+    assert [asked["after"] for asked in platform.asked] == ["n-1", None]
+    assert gaps.all[0].is_closed
 
 
 def test_a_type_without_a_handler_leaves_no_gap(inbox: SqliteInbox, clock: Clock) -> None:
@@ -578,7 +615,147 @@ def test_a_receiver_of_every_other_message_asks_for_all_types(inbox: SqliteInbox
     assert platform.asked[0]["notify_types"] == ()
 
 
+# Following
+
+
+def test_what_is_pulled_is_handled_as_what_is_pushed_and_each_once(inbox: SqliteInbox, clock: Clock) -> None:
+    receiver, handled, gaps = a_receiver_with_a_gap(inbox, clock, None)
+    platform = FakePlatform([[Came("n-1", software_state()), Came("n-2", software_state())]])
+
+    with receiver:
+        push(receiver, software_state(), "n-1", clock, sequence=1)
+        receiver.follow(platform, once=True)
+        push(receiver, software_state(), "n-2", clock, sequence=2)
+        push(receiver, software_state(), "n-3", clock, sequence=3)
+
+        assert handled.wait(3) == ["n-1", "n-2", "n-3"]
+        assert inbox.stock().repeats == 2
+        assert inbox.cursor() == "n-2"
+    assert gaps.all == []
+    assert platform.asked[0]["after"] is None
+    assert platform.asked[0]["notify_types"] == ("swUpgradeStateChangeNotify",)
+    assert platform.followed == [False]
+
+
+def test_a_follower_goes_on_where_the_inbox_says(inbox: SqliteInbox, clock: Clock) -> None:
+    platform = FakePlatform(
+        [[Came("n-1", software_state())], [Came("odd", b"{"), Came("n-2", software_state())]]
+    )
+
+    for _ in range(2):
+        receiver, handled, _gaps = a_receiver_with_a_gap(inbox, clock, None)
+        with receiver:
+            receiver.follow(platform, after="ignored-the-second-time")
+            handled.wait(1)
+
+    assert [asked["after"] for asked in platform.asked] == ["ignored-the-second-time", "n-1"]
+    assert platform.followed == [True, True]
+
+
+def test_the_latest_is_a_place_that_is_remembered_before_anything_comes(
+    inbox: SqliteInbox, clock: Clock
+) -> None:
+    platform = FakePlatform([[], []])
+
+    for _ in range(2):
+        receiver, _handled, _gaps = a_receiver_with_a_gap(inbox, clock, None)
+        with receiver:
+            receiver.follow(platform, after="latest", once=True)
+
+    assert [asked["after"] for asked in platform.asked] == ["cursor-7", "cursor-7"]
+
+
+def test_when_the_place_is_not_kept_any_more_a_gap_is_told_and_the_oldest_is_next(
+    inbox: SqliteInbox, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    expired = CursorExpired(410, "900410", "n-1 is not kept any more")
+    platform = FakePlatform([[Came("n-1", software_state()), expired], [Came("n-9", software_state())]])
+    receiver, handled, gaps = a_receiver_with_a_gap(inbox, clock, None)
+
+    with receiver:
+        receiver.follow(platform)
+
+        assert handled.wait(2) == ["n-1", "n-9"]
+    assert [asked["after"] for asked in platform.asked] == [None, None]
+    [gap] = gaps.all
+    assert (gap.device_id, gap.is_closed) == ("", False)
+    assert "notifications are missing" in caplog.text
+
+
+def test_a_notification_that_cannot_be_kept_is_tried_again_and_not_passed(
+    inbox: SqliteInbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleetbell_sdk.receiver._AGAIN_S", 0.0)
+    receiver, handled, _gaps = a_receiver_with_a_gap(inbox, clock, None)
+    keep, failures = inbox.keep, [InboxUnusable("the disk is full")] * 2
+
+    def keep_at_the_third_try(*args: Any, **named: Any) -> None:
+        if failures:
+            raise failures.pop()
+        keep(*args, **named)
+
+    with receiver:
+        monkeypatch.setattr(inbox, "keep", keep_at_the_third_try)
+        receiver.follow(FakePlatform([[Came("n-1", software_state())]]))
+
+        assert handled.wait(1) == ["n-1"]
+
+
+def test_a_follower_ends_when_the_receiver_is_closed(inbox: SqliteInbox, clock: Clock) -> None:
+    receiver, _handled, _gaps = a_receiver_with_a_gap(inbox, clock, None)
+
+    class Endless(FakePlatform):
+        def notifications(self, *args: Any, **named: Any) -> Iterator[Came]:
+            for number in itertools.count():
+                yield Came(f"n-{number}", software_state())
+
+    follower = threading.Thread(target=receiver.follow, args=(Endless(),))
+    follower.start()
+    while not inbox_has_something(receiver, inbox):
+        threading.Event().wait(0.005)
+    receiver.close()
+
+    follower.join(SOON_S)
+    assert not follower.is_alive()
+
+
+def inbox_has_something(receiver: Receiver, inbox: SqliteInbox) -> bool:
+    try:
+        return inbox.cursor() is not None
+    except InboxUnusable:  # not open yet
+        return False
+
+
+def test_following_needs_an_inbox_and_a_handler(inbox: SqliteInbox) -> None:
+    with pytest.raises(ValueError, match="inbox="):
+        Receiver(SECRET).follow(FakePlatform())
+    with pytest.raises(ValueError, match="register handlers before"):
+        Receiver(SECRET, inbox=inbox).follow(FakePlatform())
+
+
 # In an event loop
+
+
+async def test_an_asynchronous_receiver_follows_with_an_asynchronous_client(
+    inbox: SqliteInbox, clock: Clock
+) -> None:
+    receiver = AsyncReceiver(SECRET, inbox=inbox, now_s=clock)
+    handled: list[str | None] = []
+
+    @receiver.on(SoftwareStateChanged)
+    async def changed(message: PushMessage, context: Context) -> None:
+        handled.append(context.webhook_id)
+
+    expired = CursorExpired(410, "900410", "n-1 is not kept any more")
+    platform = AsyncFakePlatform([[Came("n-1", software_state()), expired], [Came("n-2", software_state())]])
+    async with receiver:
+        await receiver.follow(platform, after="latest", once=True)
+        await until(lambda: len(handled) == 2)
+        with pytest.raises(TypeError, match="AsyncClient"):
+            await receiver.follow(FakePlatform([[]]))  # type: ignore[arg-type]
+
+    assert handled == ["n-1", "n-2"]
+    assert [asked["after"] for asked in platform.asked] == ["cursor-7", None]
 
 
 async def push_async(

@@ -71,6 +71,8 @@ RETRY_WAITS_S: Final = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
 """With an inbox, the waits between the calls of a handler that raises: eight calls in 1 3/4 hours."""
 
 _KEEP_S: Final = 10.0  # the platform waits 15 s for an answer
+_LATEST: Final = "latest"  # what comes from now on
+_AGAIN_S: Final = 5.0  # after what was pulled could not be kept
 
 _log: Final = logging.getLogger("fleetbell_sdk.receiver")
 _TEST_ID_PREFIX: Final = "test-"  # of the webhook-id, which the signature covers
@@ -224,7 +226,7 @@ class _Door:
         self._failed_handler: Callable[..., object] | None = None
         self._starting = threading.Lock()
         self._workers: Workers | None = None
-        self._is_closed = False
+        self._closing = threading.Event()
 
     @classmethod
     def unsigned(
@@ -388,16 +390,24 @@ class _Door:
             if self._workers is None:
                 inbox.open(self._now_s)
                 self._workers = Workers(inbox, handling(), self._worker_count)
-                self._is_closed = False
+                self._closing.clear()
 
     def _end(self, grace_s: float) -> None:
         with self._starting:
-            self._is_closed = True
+            self._closing.set()
             workers, self._workers = self._workers, None
         if workers is not None:
             workers.close(grace_s)
         if self.inbox is not None:
             self.inbox.close()
+
+    def _pulling(self) -> tuple[Inbox, tuple[str, ...]]:
+        """Where to put what is pulled, and which types to ask for."""
+        if self.inbox is None:
+            raise ValueError("only a receiver with an inbox follows a platform: Receiver(secret, inbox=...)")
+        if not self._handlers and self._others is None:
+            raise ValueError("register handlers before following: only types that have one are pulled")
+        return self.inbox, self._types()
 
     def _types(self) -> tuple[str, ...]:
         """The types to ask a platform for: those that have a handler; () for all."""
@@ -611,11 +621,65 @@ class Receiver(_Door):
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def follow(self, client: Platform, *, after: str | None = None, once: bool = False) -> None:
+        """Pull notifications into the inbox, whose handlers are called as for pushes. It goes on for ever.
+
+        How far it came is kept in the inbox, in the same transaction as the message. What is pushed too is
+        handled once. Only types that have a handler are pulled. After :meth:`close`, on another thread, it
+        returns with the next notification.
+
+        Args:
+            client: a ``Client``.
+            after: where to begin the first time: None for the oldest that the platform has, ``latest`` for
+                what comes from now on.
+            once: return when everything until now is in the inbox.
+
+        Raises:
+            ValueError: there is no inbox, or no handler.
+            FleetbellError: the platform refuses; with ``once`` also when it is not reached.
+        """
+        from fleetbell_sdk.errors import CursorExpired  # noqa: PLC0415  (with an inbox only)
+
+        inbox, types = self._pulling()
+        self.start()
+        begin = inbox.cursor() or after
+        if begin == _LATEST:  # where that is has to be remembered, should nothing come before the next start
+            begin = client.notification_page(_LATEST, notify_types=types, page_size=1).next
+            self._keep_cursor(inbox, (), begin)
+        while True:
+            try:
+                found = client.notifications(begin, notify_types=types, follow=not once)
+                for notification in _blocking(found, client):
+                    if not self._keep_cursor(inbox, _arrivals(notification), notification.webhook_id):
+                        return
+                    begin = notification.webhook_id
+            except CursorExpired as error:
+                if begin is None:
+                    raise
+                self._gap(_expired(error))
+                begin = None
+            else:
+                return
+
+    def _keep_cursor(self, inbox: Inbox, arrivals: Sequence[Arrival], cursor: str) -> bool:
+        """Put both on disk, however often that takes; False when the receiver was closed meanwhile."""
+        while not self._closing.is_set():
+            told = _Told()
+            try:
+                inbox.keep(arrivals, told, cursor=cursor)
+                told.wait(_KEEP_S)
+            except Exception as error:
+                _log.error("a notification was not kept, and is tried again: %r", error)
+                self._closing.wait(_AGAIN_S)
+            else:
+                return True
+        return False
+
     def _keep(self, inbox: Inbox, body: bytes, headers: Mapping[str, str]) -> Reply:
         arrival = self._arrival(body, headers)
         if isinstance(arrival, Reply):
             return arrival
-        if self._is_closed:
+        if self._closing.is_set():
             return _not_kept("the receiver is closed")
         try:
             if self._workers is None:
@@ -660,14 +724,35 @@ class Receiver(_Door):
         found = self._platform.notifications(
             after, before=before, device_id=device_id, notify_types=self._types()
         )
-        if isinstance(found, AsyncIterable):
-            raise TypeError(f"{self._platform!r} is asynchronous; give a Receiver a Client")
-        return found
+        return _blocking(found, self._platform)
 
     def _check(self, function: Callable[..., object]) -> None:
         super()._check(function)
         if _is_async(function):
             raise TypeError(f"{function!r} is asynchronous; AsyncReceiver takes such handlers")
+
+
+def _blocking(
+    found: Iterable[Notification] | AsyncIterable[Notification], client: object
+) -> Iterable[Notification]:
+    if isinstance(found, AsyncIterable):
+        raise TypeError(f"{client!r} is asynchronous; give a Receiver a Client")
+    return found
+
+
+def _arrivals(notification: Notification) -> tuple[Arrival, ...]:
+    from fleetbell_sdk.inbox.work import arrival_of  # noqa: PLC0415  (with an inbox only)
+
+    arrival = arrival_of(notification)
+    return () if arrival is None else (arrival,)
+
+
+def _expired(error: Exception) -> Gap:
+    """Every device may miss something: the platform has removed what came after the place where we were."""
+    from fleetbell_sdk.inbox.message import Gap  # noqa: PLC0415  (with an inbox only)
+
+    _log.error("notifications are missing; it goes on with the oldest that the platform has: %s", error)
+    return Gap("", None, None, missing=0, filled=0, is_closed=False, reason=str(error))
 
 
 def _called(function: Callable[..., object], *arguments: object) -> None:
@@ -731,6 +816,61 @@ class AsyncReceiver(_Door):
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
+    async def follow(self, client: AsyncPlatform, *, after: str | None = None, once: bool = False) -> None:
+        """See :meth:`Receiver.follow`; the client is an ``AsyncClient``. Cancel it to end it."""
+        import asyncio  # noqa: PLC0415
+
+        from fleetbell_sdk.errors import CursorExpired  # noqa: PLC0415  (with an inbox only)
+
+        inbox, types = self._pulling()
+        await self.start()
+        begin = await asyncio.to_thread(inbox.cursor) or after
+        if begin == _LATEST:
+            begin = (await client.notification_page(_LATEST, notify_types=types, page_size=1)).next
+            await self._keep_cursor(inbox, (), begin)
+        while True:
+            try:
+                found = client.notifications(begin, notify_types=types, follow=not once)
+                if not isinstance(found, AsyncIterable):
+                    raise TypeError(f"{client!r} is blocking; give an AsyncReceiver an AsyncClient")
+                async for notification in found:
+                    arrivals = _arrivals(notification)
+                    if not await self._keep_cursor(inbox, arrivals, notification.webhook_id):
+                        return
+                    begin = notification.webhook_id
+            except CursorExpired as error:
+                if begin is None:
+                    raise
+                await asyncio.to_thread(self._gap, _expired(error))
+                begin = None
+            else:
+                return
+
+    async def _keep_cursor(self, inbox: Inbox, arrivals: Sequence[Arrival], cursor: str) -> bool:
+        import asyncio  # noqa: PLC0415
+
+        while not self._closing.is_set():
+            try:
+                await self._kept(inbox, arrivals, cursor=cursor)
+            except Exception as error:
+                _log.error("a notification was not kept, and is tried again: %r", error)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return True
+        return False
+
+    async def _kept(
+        self, inbox: Inbox, arrivals: Sequence[Arrival], *, cursor: str | None = None, again: bool = False
+    ) -> None:
+        """Returns when they are on disk; raises when they may not be."""
+        import asyncio  # noqa: PLC0415
+
+        loop = asyncio.get_running_loop()
+        kept: asyncio.Future[Kept] = loop.create_future()
+        inbox.keep(arrivals, functools.partial(_tell, loop, kept), cursor=cursor, again=again)
+        async with asyncio.timeout(_KEEP_S):
+            await kept
+
     async def _keep(self, inbox: Inbox, body: bytes, headers: Mapping[str, str]) -> Reply:
         import asyncio  # noqa: PLC0415
 
@@ -740,16 +880,12 @@ class AsyncReceiver(_Door):
             arrival = self._arrival(body, headers)
         if isinstance(arrival, Reply):
             return arrival
-        if self._is_closed:
+        if self._closing.is_set():
             return _not_kept("the receiver is closed")
-        loop = asyncio.get_running_loop()
-        kept: asyncio.Future[Kept] = loop.create_future()
         try:
             if self._workers is None:
                 await self.start()
-            inbox.keep((arrival,), functools.partial(_tell, loop, kept), again=self._handle_replays)
-            async with asyncio.timeout(_KEEP_S):
-                await kept
+            await self._kept(inbox, (arrival,), again=self._handle_replays)
         except Exception as error:
             return _not_kept(repr(error))
         return _OK

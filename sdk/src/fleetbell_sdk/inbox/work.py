@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from fleetbell_sdk import wire
-from fleetbell_sdk.errors import ConnectionFailed, FleetbellError, PlatformFailed, RateExceeded
+from fleetbell_sdk.errors import ApiRefused, ConnectionFailed, FleetbellError, PlatformFailed, RateExceeded
 from fleetbell_sdk.inbox.message import Arrival, Claim, Gap, lane_of, storable
 from fleetbell_sdk.inbox.port import Inbox
 from fleetbell_sdk.receiver import Context
@@ -33,6 +33,8 @@ _WAIT_S: Final = 60.0  # after which a worker looks again although nobody woke i
 _AGAIN_S: Final = 5.0  # after the inbox itself failed
 _ERROR_MOST: Final = 1000  # characters of an exception that are kept
 
+_PASSING: Final = (ConnectionFailed, PlatformFailed, RateExceeded)  # asking again may help
+
 _log: Final = logging.getLogger("fleetbell_sdk.inbox")
 
 
@@ -45,8 +47,19 @@ class Notification(Protocol):
     def body(self) -> bytes: ...
 
 
+class Page(Protocol):
+    """What is needed of a page of notifications."""
+
+    @property
+    def next(self) -> str: ...
+
+
 class Platform(Protocol):
-    """The part of a client that fills gaps."""
+    """The part of a client that fills gaps and is followed."""
+
+    def notification_page(
+        self, after: str | None = None, *, notify_types: Sequence[str] = (), page_size: int = 100
+    ) -> Page: ...
 
     def notifications(
         self,
@@ -61,6 +74,10 @@ class Platform(Protocol):
 
 class AsyncPlatform(Protocol):
     """The same of a client for an event loop."""
+
+    async def notification_page(
+        self, after: str | None = None, *, notify_types: Sequence[str] = (), page_size: int = 100
+    ) -> Page: ...
 
     def notifications(
         self,
@@ -231,7 +248,7 @@ class Workers:
             return True
         try:
             found = self._fetch(self._handling.missing, claim)
-        except (ConnectionFailed, PlatformFailed, RateExceeded) as error:
+        except _PASSING as error:
             if claim.fill_tries < len(FILL_WAITS_S):
                 wait_s = FILL_WAITS_S[claim.fill_tries]
                 _log.warning("a gap of %s could not be filled yet: %s", claim.arrival.lane, error)
@@ -253,9 +270,15 @@ class Workers:
         self, missing: Callable[[str | None, str, str], Iterable[Notification]], claim: Claim
     ) -> list[Arrival]:
         lane = claim.arrival.lane
-        found = map(arrival_of, missing(claim.lane_webhook_id, claim.arrival.webhook_id, lane))
-        fitting = (arrival for arrival in found if arrival is not None and arrival.lane == lane)
-        return list(itertools.islice(fitting, FILL_MOST))
+        before = claim.arrival.webhook_id
+        try:
+            return _fitting(missing(claim.lane_webhook_id, before, lane), lane)
+        except _PASSING:
+            raise
+        except ApiRefused:  # the lane's last message is not kept there any more, as after weeks of silence
+            if claim.lane_webhook_id is None:
+                raise
+            return _fitting(missing(None, before, lane), lane)[-claim.missing :]
 
     def _tell(self, claim: Claim, filled: int, *, is_closed: bool, reason: str) -> None:
         gap = Gap(
@@ -284,6 +307,12 @@ class Workers:
 
     def _due_ms(self, wait_s: float) -> int:
         return int((self._handling.now_s() + wait_s) * 1000)
+
+
+def _fitting(notifications: Iterable[Notification], lane: str) -> list[Arrival]:
+    found = map(arrival_of, notifications)
+    fitting = (arrival for arrival in found if arrival is not None and arrival.lane == lane)
+    return list(itertools.islice(fitting, FILL_MOST))
 
 
 def _told(error: Exception) -> str:
