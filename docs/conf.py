@@ -201,10 +201,10 @@ def home(module: str, name: str) -> str:
 
 
 def shown(module: str, name: str) -> str:
-    """The name in full: as short as it can be imported."""
-    return (
-        f"{PACKAGE.__name__ if name in PACKAGE.__all__ and kind(module, name) != 'data' else module}.{name}"
-    )
+    """The name in full: as short as it can be imported. In ``legacy`` other things have the same names."""
+    value = getattr(importlib.import_module(module), name)
+    at_the_top = name in PACKAGE.__all__ and getattr(PACKAGE, name) is value
+    return f"{PACKAGE.__name__ if at_the_top and kind(module, name) != 'data' else module}.{name}"
 
 
 def kind(module: str, name: str) -> str:

@@ -27,6 +27,7 @@ QUESTIONS = ROOT / "docs" / "how-to" / "questions.md"
 ROTATE = ROOT / "docs" / "how-to" / "rotate-secrets.md"
 MUTUAL = ROOT / "docs" / "how-to" / "mutual-tls.md"
 FAILURES = ROOT / "docs" / "how-to" / "try-every-failure.md"
+UPGRADE = ROOT / "docs" / "how-to" / "upgrade.md"
 OLD = ROOT / "docs" / "how-to" / "old-applications.md"
 
 PLATFORM_HERE = "$(grep -o 'https://127.0.0.1:[0-9]*' platform.log | head -n 1)"
@@ -232,6 +233,19 @@ def test_the_page_on_old_applications_runs_one_against_a_platform(short_path: Pa
     assert len(re.findall(r"^result \S+ SUCCESS 2.0$", said, re.MULTILINE)) == 2
     assert len(re.findall(r"^sub task \S+ success$", said, re.MULTILINE)) == 2
     assert "is not checked" not in said  # the page names the platform's CA
+
+
+def test_the_page_on_upgrading_tells_progress_and_who_failed(short_path: Path) -> None:
+    said = run(script(UPGRADE, "upgrade-trial"), short_path, {"https://127.0.0.1:8743": PLATFORM_HERE})
+
+    sent = [int(number) for number in re.findall(r"^sent (\d+) of 200000 bytes$", said, re.MULTILINE)]
+    assert sent == [65536, 131072, 196608, 200000]
+    told = re.findall(r"^(\w+): (\d) done and (\d) failed of 3$", said, re.MULTILINE)
+    assert told[-1] == ("failed", "2", "1")
+    assert len(set(told)) == len(told)
+    [(device, _), (same, without_reason)] = re.findall(r"^failed (\S+) ?(.*)$", said, re.MULTILINE)
+    assert (same, without_reason) == (device, "")  # the second program tells no reasons
+    assert len(re.findall(r"^success \S+$", said, re.MULTILINE)) == 2
 
 
 def test_the_command_that_moves_imports_makes_an_old_program_the_example(tmp_path: Path) -> None:

@@ -56,7 +56,9 @@ def offering(package: ModuleType) -> Iterator[ModuleType]:
 def entry(module: str, name: str, reference: set[str]) -> str:
     """The name in full, as the reference has it: the shortest under which it can be imported."""
     value = getattr(importlib.import_module(module), name)
-    homes = [fleetbell_sdk.__name__, module, getattr(value, "__module__", module)]
+    homes = [module, getattr(value, "__module__", module)]
+    if getattr(fleetbell_sdk, name, None) is value:
+        homes.insert(0, fleetbell_sdk.__name__)
     if module == fleetbell_sdk.__name__:
         homes.append(f"{module}.{fleetbell_sdk._HOMES[name]}")
     return next((f"{home}.{name}" for home in homes if f"{home}.{name}" in reference), "")

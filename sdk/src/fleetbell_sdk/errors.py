@@ -96,7 +96,11 @@ class TaskUnfinished(FleetbellError, TimeoutError):
             seen = f"it is {task.status}, and {ended} of {tally.total} sub tasks have ended"
         super().__init__(f"the task {operation_id} has not ended after {waited_s:g} s: {seen}")
         self.operation_id = operation_id
+        self.waited_s = waited_s
         self.task = task
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.operation_id, self.waited_s, self.task)  # so that it goes to other processes
 
 
 class ApiRefused(FleetbellError):
@@ -113,6 +117,9 @@ class ApiRefused(FleetbellError):
         self.error_code = error_code
         self.error_desc = error_desc
         self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.status, self.error_code, self.error_desc), self.__dict__
 
 
 class TokenInvalid(ApiRefused):
