@@ -72,7 +72,7 @@ def serve(
         certfile: the certificate with its chain, as PEM.
         keyfile: its key; may be in ``certfile``.
         path: the one path to answer; None answers all.
-        plain_http: serve without TLS. Only for trying things out.
+        plain_http: serve without TLS: to try things out, or behind a proxy on the same machine.
         max_connections: how many clients are served at once.
         request_s: how long a client may take for one request.
         idle_s: how long a client may be silent between two.
@@ -115,7 +115,7 @@ def server_context(
     """The TLS settings for a server, or None for plain HTTP."""
     if certfile is None:
         if not plain_http:
-            raise ValueError("give certfile, or plain_http=True for trying things out")
+            raise ValueError("give certfile, or plain_http=True to try things out or behind a proxy")
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

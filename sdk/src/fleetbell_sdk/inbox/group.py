@@ -1,13 +1,16 @@
 """Group commit: one thread takes every wish that waits and writes them all in one transaction.
 
-It waits for nothing: while one transaction is being synced, the next one's wishes gather.
+While one transaction is being synced, the next one's wishes gather. Who was just answered sends the next
+message soon: with nothing but that, half of the senders would always be a transaction late, and each
+transaction would hold half as much as it could. So a group waits until as many messages have come as were
+under way a moment ago, and no longer than a write takes. A sender that is alone never waits.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +21,7 @@ from fleetbell_sdk.inbox.port import Told
 __all__ = ["Done", "End", "GroupWriter", "Keep", "Later", "Park", "Wish"]
 
 GROUP_MOST: Final = 256  # wishes in one transaction
+PATIENCE_MOST_S: Final = 0.01  # for messages that are likely to come, if a write takes that long
 _AGAIN_S: Final = 1.0  # after a transaction failed, for what has to be written all the same
 
 _log: Final = logging.getLogger("fleetbell_sdk.inbox")
@@ -70,20 +74,40 @@ class GroupWriter:
     ended is written with the next group, or tried again a second later.
     """
 
-    def __init__(self, write: Callable[[list[Keep], list[End]], None]) -> None:
+    def __init__(
+        self,
+        write: Callable[[list[Keep], list[End]], None],
+        *,
+        patience_most_s: float = PATIENCE_MOST_S,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._write = write
-        self._queue: queue.SimpleQueue[Wish | None] = queue.SimpleQueue()
+        self._patience_most_s = patience_most_s
+        self._now_s = now_s
+        self._turn = threading.Condition()  # guards what follows
+        self._wishes: list[Wish] = []
+        self._keeping = 0  # messages among the wishes
+        self._wanted = 0  # the thread is woken for no fewer
+        self._is_closing = False
+        self._expected = 0  # messages that are likely to come together; the rest is the thread's own
+        self._patience_s = 0.0
         self._left: list[End] = []
         self._thread = threading.Thread(target=self._run, name="fleetbell-inbox", daemon=True)
         self._thread.start()
 
     def put(self, wish: Wish) -> None:
         """Have it written; returns at once."""
-        self._queue.put(wish)
+        with self._turn:
+            self._wishes.append(wish)
+            self._keeping += isinstance(wish, Keep)
+            if self._keeping >= self._wanted:
+                self._turn.notify()
 
     def close(self) -> None:
         """Write what waits, and end."""
-        self._queue.put(None)
+        with self._turn:
+            self._is_closing = True
+            self._turn.notify()
         self._thread.join()
 
     def _run(self) -> None:
@@ -101,19 +125,19 @@ class GroupWriter:
 
     def _next_group(self) -> tuple[list[Wish], bool]:
         """What waits, but at least one wish, unless something was left over; and whether it is the last."""
-        group: list[Wish] = []
-        try:
-            wish = self._queue.get(timeout=_AGAIN_S if self._left else None)
-            while wish is not None:
-                group.append(wish)
-                if len(group) == GROUP_MOST:
-                    return group, False
-                wish = self._queue.get_nowait()
-        except queue.Empty:
-            return group, False
-        return group, True
+        with self._turn:
+            if not self._wishes and not self._is_closing:
+                self._turn.wait(_AGAIN_S if self._left else None)
+            if self._keeping < self._expected and not self._is_closing:
+                self._wanted = self._expected
+                self._turn.wait(self._patience_s)
+                self._wanted = 0
+            group, self._wishes = self._wishes[:GROUP_MOST], self._wishes[GROUP_MOST:]
+            self._keeping = sum(isinstance(wish, Keep) for wish in self._wishes)
+            return group, self._is_closing and not self._wishes
 
     def _write_group(self, keeps: list[Keep], ends: list[End]) -> None:
+        began_s = self._now_s()
         try:
             self._write(keeps, ends)
         except Exception as error:
@@ -123,5 +147,7 @@ class GroupWriter:
             for keep in keeps:
                 keep.told(told)
         else:
+            self._patience_s = min(self._now_s() - began_s, self._patience_most_s)
+            self._expected = max(len(keeps) + self._keeping, self._expected // 2)
             for keep in keeps:
                 keep.told(keep.outcome)
