@@ -12,7 +12,19 @@ import cyclopts
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import backlog, delivery, growth, imports, isolation, latency, polls, receiving, steps, where
+from benchmarks import (
+    backlog,
+    delivery,
+    growth,
+    imports,
+    isolation,
+    latency,
+    polls,
+    pulls,
+    receiving,
+    steps,
+    where,
+)
 from benchmarks.delivery import Load
 from benchmarks.figures import Row, machine
 from benchmarks.others import beside
@@ -60,6 +72,7 @@ PARTS: dict[str, Callable[[Asked], list[Row]]] = {
     "receive": lambda asked: receiving.rows(asked.pairs, seconds=asked.seconds),
     "receive-one": lambda _: receiving.rows_of_one(),
     "imports": lambda asked: imports.rows(asked.pairs),
+    "pulls": lambda _: pulls.rows(),
     "polls": lambda asked: polls.rows(seconds=asked.seconds),
     "memory": lambda asked: polls.memory_rows(idle=asked.idle, seconds=asked.seconds),
 }
@@ -80,8 +93,8 @@ def bench(
     json_output: Annotated[bool, cyclopts.Parameter(name="--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure ``parts``: delivery, sustained, latency, backlog, growth, isolation, others, where, steps,
-    receive, receive-one, imports, polls, memory. When none is named: delivery, latency, polls and memory,
-    which take some minutes.
+    receive, receive-one, imports, pulls, polls, memory. When none is named: delivery, latency, polls and
+    memory, which take some minutes.
     """
     if unknown := set(parts) - set(PARTS):
         raise SystemExit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")

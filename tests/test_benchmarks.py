@@ -14,6 +14,7 @@ from benchmarks import (
     isolation,
     latency,
     polls,
+    pulls,
     receiving,
     sink,
     steps,
@@ -157,3 +158,14 @@ def test_each_import_is_measured_in_every_round():
 
     assert found.keys() == {"nothing", *imports.PROGRAMS}
     assert found["a client, and making one"][0].cpu_s > found["nothing"][0].cpu_s > 0
+
+
+def test_what_is_kept_is_pulled_page_by_page_and_as_a_stream():
+    found = pulls.rows(stored=200)
+
+    assert [row.what.split(",")[0] for row in found] == [
+        "a notification that nobody has subscribed to",
+        "a page",
+        "a stream that catches up",
+        "a look that finds nothing",
+    ]
