@@ -7,13 +7,14 @@ import asyncio
 import io
 import json
 import os
+import re
 import ssl
 import threading
 import time
 import zipfile
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fastapi
 import httpx2
@@ -34,6 +35,7 @@ from fleetbell_sdk import (
     TimedOut,
     UpgradeMessage,
     UpgradeState,
+    legacy,
 )
 from fleetbell_sdk.errors import (
     ApiRefused,
@@ -48,7 +50,6 @@ from fleetbell_sdk.errors import (
 from fleetbell_sdk.frameworks import starlette as in_starlette
 from fleetbell_sdk.frameworks.standalone import serve
 from fleetbell_sdk.inbox import SqliteInbox
-from fleetbell_sdk.legacy import Authentication, DeviceUpgrade, QueryUpgradeTaskListInDTO
 from fleetbell_sdk.legacy import platform as legacy_platform
 from fleetbell_sdk.signature import PrivateKey, Secret
 from fleetbell_sdk.testing import FakePlatform, NotDelivered, Signed, deliver, post_asgi
@@ -56,6 +57,8 @@ from fleetbell_sdk.testing.signing import Key
 from fleetbell_sdk.wire import UPGRADE_TYPES, NotifyType
 
 from .certificates import Certificates
+
+T = TypeVar("T")
 
 URL = "https://receiver.example:443/push"
 BUSY = Reply(503, b"busy")
@@ -581,14 +584,85 @@ async def test_an_asynchronous_client_works_on_it(fleetbell_platform: FakePlatfo
         assert [device.device_id async for device in client.devices()] == ["dev-1"]
 
 
-@pytest.mark.fleetbell_platform(tls=True)
-def test_an_old_application_works_on_it(fleetbell_platform: FakePlatform) -> None:
-    token = json.loads(Authentication().getAuthToken(fleetbell_platform.client_info))["accessToken"]
+def dto(kind: type[T], **values: object) -> T:
+    """An object as old applications fill it."""
+    made = kind()
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
 
-    listed = json.loads(DeviceUpgrade().queryUpgradeTaskList(QueryUpgradeTaskListInDTO(), token))
+
+@pytest.mark.fleetbell_platform(tls=True)
+def test_an_old_application_makes_every_call_that_there_is(fleetbell_platform: FakePlatform) -> None:
+    info = fleetbell_platform.client_info
+    app_id, page = info["appId"], {"pageNo": "0", "pageSize": "10"}
+    grant = json.loads(legacy.Authentication().getAuthToken(info))
+    token = grant["accessToken"]
+    refresh = dto(
+        legacy.AuthRefreshInDTO, appId=app_id, secret=info["secret"], refreshToken=grant["refreshToken"]
+    )
+    legacy.Authentication().refreshAuthToken(refresh)
+
+    subscriptions = legacy.SubscriptionManagement()
+    management = dto(legacy.SubDeviceManagementDataInDTO, notifyType="swUpgradeResultNotify", callbackurl=URL)
+    assert subscriptions.subDeviceManagementData(management, token) == ""
+    service = dto(
+        legacy.SubDeviceBusinessDataInDTO,
+        appId=app_id,
+        notifyType="deviceAdded",
+        callbackUrl=URL,
+        ownerFlag="true",
+    )
+    subscription_id = json.loads(subscriptions.subDeviceBusinessData(service, token))["subscriptionId"]
+    subscriptions.querySingleSubscription(subscription_id, app_id, token)
+    subscriptions.queryBatchSubscriptions(dto(legacy.QueryBatchSubInDTO, appId=app_id, **page), token)
+
+    devices = legacy.DeviceManagement()
+    meter = dto(legacy.DeviceInfoDTO, manufacturerName="Acme", model="WM10")
+    new = dto(legacy.RegDirectDeviceInDTO, nodeId="meter-1", verifyCode="v", timeout="0", deviceInfo=meter)
+    device_id = json.loads(devices.regDirectDevice(new, app_id, token))["deviceId"]
+    change = dto(legacy.ModifyDeviceInfoInDTO, deviceId=device_id, deviceType="WaterMeter", name="Hall")
+    assert devices.modifyDeviceInfo(change, device_id, app_id, token) == ""
+    data = legacy.DataCollection()
+    assert json.loads(data.querySingleDeviceInfo(device_id, "imsi", app_id, token))["imsi"] == ""
+    data.queryBatchDevicesInfo(dto(legacy.QueryBatchDevicesInfoInDTO, status="OFFLINE", **page), token)
+
+    groups = legacy.DeviceGroupManagement()
+    hall = dto(legacy.CreateDeviceGroupInDTO, name="hall", deviceIds=[device_id], maxDevNum="5")
+    group_id = json.loads(groups.createDeviceGroup(hall, token))["id"]
+    groups.queryDeviceGroups(dto(legacy.QueryDeviceGroupsInDTO, **page), token)
+    groups.querySingleDeviceGroup(group_id, app_id, token)
+    groups.queryDeviceGroupMembers(
+        dto(legacy.QueryDeviceGroupMembersInDTO, devGroupId=group_id, **page), token
+    )
+    members = dto(legacy.DeviceGroupWithDeviceListDTO, devGroupId=group_id, deviceIds=[device_id])
+    groups.addDevicesToGroup(members, app_id, token)
+    groups.deleteDevicesFromGroup(members, app_id, token)
+    groups.modifyDeviceGroup(dto(legacy.ModifyDeviceGroupInDTO, name="yard"), group_id, app_id, token)
+    groups.deleteDeviceGroup(group_id, app_id, token)
+
+    upgrades = legacy.DeviceUpgrade()
+    package_id = fleetbell_platform.add_package("2.0")
+    upgrades.queryUpgradePackageList(dto(legacy.QueryUpgradePackageListInDTO, **page), token)
+    upgrades.queryUpgradePackage(package_id, token)
+    targets = dto(legacy.OperateDevices, devices=[device_id])
+    policy = dto(legacy.OperatePolicy, executeType="now", retryType="true", retryTimes="2")
+    task = dto(legacy.CreateUpgradeTaskInDTO, fileId=package_id, targets=targets, policy=policy)
+    operation_id = json.loads(upgrades.createSoftwareUpgradeTask(task, token))["operationId"]
+    shown = json.loads(upgrades.queryUpgradeTask(operation_id, token))
+    assert shown["policy"] == {"executeType": "now", "retryTimes": 2, "retryType": True}
+    upgrades.queryUpgradeSubTask(dto(legacy.QueryUpgradeSubTaskInDTO, **page), operation_id, token)
+    upgrades.queryUpgradeTaskList(dto(legacy.QueryUpgradeTaskListInDTO, **page), token)
+    fleetbell_platform.run_upgrade(operation_id)
+    upgrades.deleteUpgradePackage(package_id, token)
+    devices.deleteDirectDevice(device_id, True, app_id, token)
+    subscriptions.deleteSingleSubscription(subscription_id, None, token)
+    subscriptions.deleteBatchSubscriptions(dto(legacy.DeleteBatchSubInDTO), token)
     legacy_platform._clients.popitem()[1].close()
 
-    assert listed == {"data": [], "pageNo": 0, "pageSize": 10, "totalCount": 0}
+    assert [call.said for call in fleetbell_platform.calls if call.error_code] == []
+    assert [call.said for call in fleetbell_platform.calls if call.error_code] == []
+    assert len({(call.method, re.sub(r"-\d+", "", call.path)) for call in fleetbell_platform.calls}) == 28
 
 
 @pytest.mark.fleetbell_platform(tls=True)

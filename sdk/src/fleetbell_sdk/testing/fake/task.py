@@ -7,7 +7,7 @@ from typing import Final
 
 from fleetbell_sdk.testing.fake.call import Body, Call, own, page, read_time_s, route
 from fleetbell_sdk.testing.fake.door import Answer
-from fleetbell_sdk.testing.fake.fleet import PRODUCT, Device, Fleet, Package, Task
+from fleetbell_sdk.testing.fake.fleet import PRODUCT, Device, Fleet, Json, Package, Task
 from fleetbell_sdk.testing.fake.refusals import UPGRADES, Refused
 from fleetbell_sdk.testing.story import Kind
 
@@ -54,7 +54,7 @@ def _create_task(fleet: Fleet, call: Call, kind: Kind) -> Answer:
             "manufacturerName": product["manufacturerName"] if groups else None,
             "devices": list(named) or None,
         },
-        policy=dict(policy.values) if has_policy else None,
+        policy=_given(policy) if has_policy else None,
         retries_left=_retries(fleet, policy) if has_policy else 0,
         made_s=fleet.now_s(),
     )
@@ -82,6 +82,15 @@ def _members(fleet: Fleet, names: Sequence[str], product: tuple[str, ...]) -> li
     if names and not found:
         raise Refused("123016", f"no device in the groups is {' '.join(product)}; nothing was started")
     return found
+
+
+def _given(policy: Body) -> Json:
+    """The policy as a query shows it: as it was given, with its number and its flag as such."""
+    read: Json = {
+        "retryType": policy.flag("retryType", policy.call.family.bad_input),
+        "retryTimes": policy.number("retryTimes"),
+    }
+    return {name: read.get(name, value) for name, value in policy.values.items()}
 
 
 def _retries(fleet: Fleet, policy: Body) -> int:
