@@ -44,6 +44,11 @@ NO_NUMBERS: tuple[object, ...] = (1.5, "1.5", "", "x", "0x1", [], {}, 10**30, "1
 NOTHING: tuple[object, ...] = (ABSENT, None, "")
 LONG = "x" * 257
 
+# Changes: the names of what they change are put in.
+KEY = f"{REGISTER}/{{device_id}}"
+DEVICE = f"{DEVICES}/{{device_id}}"
+GROUP = f"{GROUPS}/{{group_id}}"
+
 Answer = tuple[int, str]
 Case = tuple[str, str, object, Answer]
 
@@ -107,11 +112,24 @@ def of_devices() -> Iterator[Case]:
             good=(FINE, (ABSENT, None, True, "true", "false", "1", 0)),
             not_it=((400, "100440"), NO_TRUTHS),
         )
+        value = {"fieldName": "a", "fieldValue": 1}
+        yield from cases(
+            path,
+            "customFields",
+            good=(FINE, (ABSENT, None, [], [value], [value] * 100)),
+            not_it=(bad, (*NO_LISTS, [5], [value] * 101, [{}], [{"fieldName": ""}], [{"fieldName": LONG}])),
+        )
         yield from cases(path, "deviceInfo", none=(FINE, (ABSENT, None, {})), not_it=(bad, NO_OBJECTS))
         for name in ("name", "manufacturerId", "manufacturerName", "deviceType", "model", "protocolType"):
             field = f"deviceInfo.{name}"
             yield from cases(path, field, none=(FINE, NOTHING), not_it=(bad, (*NO_TEXTS, LONG, "a\nb")))
-        for field in ("endUserId", "productId", "deviceInfo.location"):
+        yield from cases(
+            path,
+            "deviceInfo.location",
+            good=(FINE, (*NOTHING, "x" * 1024)),
+            not_it=(bad, (*NO_TEXTS, "x" * 1025, "a\nb")),
+        )
+        for field in ("endUserId", "productId", "deviceName"):
             yield from cases(path, field, none=(FINE, NOTHING), not_it=(bad, (*NO_TEXTS, LONG, "a\nb")))
         yield from cases(path, "imsi", none=(FINE, (*NOTHING, "x" * 64)), not_it=(bad, (*NO_TEXTS, "x" * 65)))
         yield from cases(
@@ -273,7 +291,62 @@ def of_groups() -> Iterator[Case]:
     yield from cases(REMOVE, "deviceIds", other=(FINE, ([""], [LONG], ["a\x00b"])))
 
 
-CASES = [*of_access(), *of_devices(), *of_subscriptions(), *of_tasks(), *of_groups()]
+def of_changes() -> Iterator[Case]:
+    """Changes take every field as it is or not at all; what is absent stays."""
+    bad, name_taken = (400, "50400"), (400, "100426")
+    yield from cases(
+        KEY,
+        "nodeId",
+        none=(FINE, NOTHING),
+        not_it=(bad, (*NO_TEXTS, LONG, "a\nb")),
+        other=(name_taken, ("n",)),
+    )
+    yield from cases(
+        KEY,
+        "verifyCode",
+        none=(FINE, (*NOTHING, "v")),
+        not_it=(bad, NO_TEXTS),
+        long=((400, "100003"), (LONG,)),
+    )
+    yield from cases(
+        KEY, "timeout", good=(FINE, (ABSENT, None, 0, "180")), not_it=(bad, (*NO_NUMBERS, -1, 2**31, True))
+    )
+    changed, bad = (204, ""), (400, "100022")
+    texts = ("name", "manufacturerId", "manufacturerName", "deviceType", "model", "protocolType", "endUser")
+    for field in (*texts, "organization", "region", "timezone", "ip"):
+        yield from cases(
+            DEVICE, field, good=(changed, (*NOTHING, "a")), not_it=(bad, (*NO_TEXTS, LONG, "a\nb"))
+        )
+    yield from cases(DEVICE, "location", good=(changed, ("x" * 1024,)), not_it=(bad, ("x" * 1025,)))
+    yield from cases(DEVICE, "mute", good=(changed, (*NOTHING, "TRUE")), not_it=(bad, ("yes", True)))
+    yield from cases(DEVICE, "imsi", good=(changed, ("x" * 64,)), not_it=(bad, ("x" * 65, 5)))
+    yield from cases(DEVICE, "psk", good=(changed, (*NOTHING, "0" * 8)), not_it=(bad, ("0" * 7, "x" * 8, 5)))
+    yield from cases(
+        DEVICE, "isSecure", good=(changed, (ABSENT, None, True, "false")), not_it=(bad, NO_TRUTHS)
+    )
+    yield from cases(
+        DEVICE, "customFields", good=(changed, (ABSENT, None, [])), not_it=(bad, (*NO_LISTS, [5]))
+    )
+    yield from cases(DEVICE, "deviceConfig", good=(changed, (ABSENT, None, {})), not_it=(bad, NO_OBJECTS))
+    yield from cases(DEVICE, "somethingNew", any=(changed, (None, *NO_TEXTS, LONG)))
+    bad = (400, "50400")
+    yield from cases(
+        GROUP, "name", none=(FINE, (ABSENT, None, "hall")), not_it=(bad, ("", *NO_TEXTS, "x" * 51, "a\nb"))
+    )
+    yield from cases(GROUP, "description", none=(FINE, NOTHING), not_it=(bad, (*NO_TEXTS, "x" * 1025)))
+    yield from cases(
+        GROUP, "maxDevNum", good=(FINE, (ABSENT, None, 0, "7")), not_it=(bad, (*NO_NUMBERS, -1, 2**31, True))
+    )
+
+
+CASES = [
+    *of_access(),
+    *of_devices(),
+    *of_subscriptions(),
+    *of_tasks(),
+    *of_groups(),
+    *of_changes(),
+]
 
 
 def named(case: Case) -> str:
@@ -287,21 +360,32 @@ async def test_a_field_is_taken_or_refused_with_its_code_and_then_nothing_is_kep
 ) -> None:
     path, field, value, (status, code) = case
     body = put(await a_body(door, path), field, value)
+    method, place = ("PUT", await of_a_thing(door, path)) if "{" in path else ("POST", path)
     before = kept(door.house)
 
-    answer = await door.call("POST", path, content=json.dumps(body))
+    answer = await door.call(method, place, content=json.dumps(body))
 
     if code:
         refused(answer, status, code)
         assert kept(door.house) == before
     else:
         assert answer.status_code == status, answer.text
-        assert path in (LOGOUT, SUBSCRIBE) or fit(answer, status)
+        assert path in (LOGOUT, SUBSCRIBE, DEVICE) or fit(answer, status)
         await everything_is_shown(door)
 
 
+async def of_a_thing(door: Door, path: str) -> str:
+    """The path of a device or a group that is there; another device is called ``n``."""
+    await door.house.device("n")
+    device = await door.house.device("meter-1")
+    group = await door.house.groups.create("app-1", GroupWords(name="yard"))
+    return path.format(device_id=device.device_id, group_id=group.group_id)
+
+
 async def a_body(door: Door, path: str) -> dict[str, Any]:
-    """A good body for a call."""
+    """A good body for a call. A change may be one of nothing."""
+    if "{" in path:
+        return {}
     if path in (REGISTER, REGISTER_SECRET):
         return {"nodeId": "meter-9", "deviceInfo": {"model": "WM10"}}
     if path == SUBSCRIPTIONS:
@@ -342,15 +426,15 @@ def put(body: dict[str, Any], field: str, value: object) -> dict[str, Any]:
     return changed
 
 
-def kept(house: House) -> list[int]:
+def kept(house: House) -> list[object]:
+    """Everything there is, each thing with all that is known of it."""
     reading, page = house.store.reading, Page()
     return [
-        reading.devices(None, page).total,
-        reading.packages(None, page).total,
-        reading.tasks(None, page).total,
-        reading.subscriptions("app-1", page).total,
-        reading.groups("app-1", page).total,
-        *(group.device_count for group in reading.groups("app-1", page).rows),
+        reading.devices(None, page),
+        reading.packages(None, page),
+        reading.tasks(None, page),
+        reading.subscriptions("app-1", page),
+        reading.groups("app-1", page),
     ]
 
 

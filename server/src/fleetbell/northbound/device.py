@@ -18,7 +18,7 @@ from fleetbell.ids import new_target_token
 from fleetbell.northbound.call import Call, Handler, Limits, Resource, Services, done, reply
 from fleetbell.northbound.errors import Family
 from fleetbell.ports.store import DeviceFilter
-from fleetbell.services.device import DeviceChange, Devices, NewDevice
+from fleetbell.services.device import LOCATION_MOST, DeviceChange, Devices, NewDevice
 
 _PAGE_SIZE = 25
 _PAGE_SIZE_MOST = 250
@@ -380,7 +380,7 @@ class _DeviceCalls:
             name=query.text("name"),
             device_type=query.text("deviceType"),
             protocol_type=query.text("protocolType"),
-            location=query.text("location"),
+            location=query.text("location", most=LOCATION_MOST),
             is_online=is_online,
             is_active=is_active,
             created_from_ms=query.time("startTime"),

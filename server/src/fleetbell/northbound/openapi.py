@@ -199,7 +199,8 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         family=Family.DEVICES,
         query={
             **_OWNER,
-            **dict.fromkeys(("gatewayId", "name", "deviceType", "protocolType", "location"), _TEXT),
+            **dict.fromkeys(("gatewayId", "name", "deviceType", "protocolType"), _TEXT),
+            "location": {"type": "string", "maxLength": 1024},
             "nodeType": _words("GATEWAY", "ENDPOINT", "UNKNOW", "UNKNOWN"),
             "status": _words("ONLINE", "OFFLINE", "INACTIVE", "ABNORMAL"),
             "startTime": _TIME,

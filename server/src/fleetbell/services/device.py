@@ -33,6 +33,7 @@ _TIMEOUT_MOST_S = 2**31 - 1
 _TEXT_MOST = 256
 _DESCRIPTION_MOST = 2048
 _IMSI_MOST = 64
+LOCATION_MOST = 1024
 _CUSTOM_FIELDS_MOST = 100
 _DATA_AGING_DAYS_MOST = 90
 
@@ -364,16 +365,15 @@ def _check_details(details: Details) -> None:
     _check(
         endUserId=details.end_user,
         productId=details.product_id,
-        location=details.location,
         organization=details.organization,
         region=details.region,
         timezone=details.timezone,
         ip=details.ip,
     )
+    _check(LOCATION_MOST, location=details.location)
+    _check(_IMSI_MOST, imsi=details.imsi)
     if details.mute not in ("", "TRUE", "FALSE"):
         raise InputInvalid("mute is TRUE or FALSE")
-    if len(details.imsi) > _IMSI_MOST or not details.imsi.isprintable():
-        raise InputInvalid(f"imsi has at most {_IMSI_MOST} characters, all of them printable")
     if len(details.description) > _DESCRIPTION_MOST:
         raise InputInvalid(f"description has at most {_DESCRIPTION_MOST} characters")
     if not 0 <= (details.data_aging_days or 0) <= _DATA_AGING_DAYS_MOST:
@@ -398,10 +398,10 @@ def _check_custom_field(custom: CustomField) -> None:
         raise InputInvalid(f"a fieldValue has at most {_DESCRIPTION_MOST} characters")
 
 
-def _check(**texts: str) -> None:
+def _check(most: int = _TEXT_MOST, **texts: str) -> None:
     for word, text in texts.items():
-        if len(text) > _TEXT_MOST or not text.isprintable():
-            raise InputInvalid(f"{word} has at most {_TEXT_MOST} characters, all of them printable")
+        if len(text) > most or not text.isprintable():
+            raise InputInvalid(f"{word} has at most {most} characters, all of them printable")
 
 
 def _check_psk(psk: str | None) -> None:
