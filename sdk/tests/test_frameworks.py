@@ -1,6 +1,7 @@
 """The adapters, each inside its real framework."""
 
 from collections.abc import AsyncIterator, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 import fastapi
@@ -12,6 +13,9 @@ from starlette.applications import Starlette
 from fleetbell_sdk import AsyncReceiver, PushMessage, Receiver, SoftwareResult
 from fleetbell_sdk.frameworks import flask as in_flask
 from fleetbell_sdk.frameworks import starlette as in_starlette
+from fleetbell_sdk.frameworks.asgi import asgi_application
+from fleetbell_sdk.frameworks.standalone import serve
+from fleetbell_sdk.frameworks.wsgi import wsgi_application
 from fleetbell_sdk.signature import new_secret
 from fleetbell_sdk.testing import push_headers, software_result
 from fleetbell_sdk.wire import encode
@@ -127,3 +131,22 @@ async def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_error_of_the_a
 
     assert sent[0]["status"] == 400
     assert got == []
+
+
+@pytest.mark.parametrize("adapter", [wsgi_application, in_flask.blueprint, in_flask.view])
+def test_an_adapter_without_an_event_loop_refuses_a_receiver_that_needs_one(
+    adapter: Callable[[Any], object],
+) -> None:
+    with pytest.raises(TypeError, match="takes a Receiver, not AsyncReceiver; for an AsyncReceiver use"):
+        adapter(AsyncReceiver(SECRET))
+
+
+serve_plainly = partial(serve, host="127.0.0.1", port=0, plain_http=True)
+
+
+@pytest.mark.parametrize("adapter", [wsgi_application, asgi_application, serve_plainly])
+def test_a_path_at_which_no_request_can_be_is_refused_when_the_adapter_is_made(
+    adapter: Callable[..., object],
+) -> None:
+    with pytest.raises(ValueError, match="a path begins with a slash: '/push', not 'push'"):
+        adapter(Receiver(SECRET), path="push")

@@ -54,6 +54,19 @@ def test_a_second_user_of_the_file_is_told_what_to_do(inbox: SqliteInbox, path: 
         SqliteInbox(path).open(Clock())
 
 
+@pytest.mark.parametrize("name", ["missing/inbox.db", "."])
+def test_a_place_where_no_file_can_be_made_is_told_with_what_it_needs(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InboxUnusable, match="its folder has to be there, and this user .* write in it"):
+        SqliteInbox(tmp_path / name).open(Clock())
+
+
+def test_a_file_that_is_no_database_is_told_without_advice_that_would_not_help(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a database " * 100)
+
+    with pytest.raises(InboxUnusable, match="cannot be opened: file is not a database$"):
+        SqliteInbox(tmp_path / "notes.txt").open(Clock())
+
+
 def test_after_it_is_closed_another_one_may_have_it(inbox: SqliteInbox, path: Path) -> None:
     inbox.close()
 

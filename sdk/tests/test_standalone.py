@@ -8,6 +8,8 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -403,3 +405,29 @@ def test_closing_ends_connections_that_are_only_kept_open(plain: Server) -> None
 
         assert client.recv(1) == b""
         assert time.monotonic() - started < 4
+
+
+def test_what_is_wrong_with_a_certificate_is_said_with_its_file(
+    receiver: Receiver, certificates: Certificates, tmp_path: Path
+) -> None:
+    cert, key, other = certificates.certfile, certificates.keyfile, tmp_path / "notes.txt"
+    other.write_text("no certificate")
+    told: dict[tuple[Path, Path | None], str] = {
+        (tmp_path / "missing.pem", key): "missing.pem",
+        (cert, tmp_path / "missing.key"): "missing.key",
+        (certificates.ca_file, None): "the key's own file is keyfile",
+        (
+            certificates.ca_file,
+            key,
+        ): f"the key in {key} is not that of the certificate in {certificates.ca_file}",
+        (other, key): f"{other} is no certificate in PEM, or {key} is no key in PEM",
+    }
+    for (certfile, keyfile), text in told.items():
+        with pytest.raises(OSError, match=re.escape(text)):
+            serve(receiver, "127.0.0.1", 0, certfile, keyfile)
+
+
+@pytest.mark.parametrize("port", ["8000", 65536, -1])
+def test_a_port_that_cannot_be_is_refused(receiver: Receiver, port: Any) -> None:
+    with pytest.raises(ValueError, match=f"a number from 0 to 65535, not {port!r}"):
+        serve(receiver, "127.0.0.1", port, plain_http=True)

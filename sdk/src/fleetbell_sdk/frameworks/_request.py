@@ -5,10 +5,19 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from fleetbell_sdk.receiver import Reply
+from fleetbell_sdk.receiver import Receiver, Reply
 
-__all__ = ["BROKEN_OFF", "NOT_POSTED", "elsewhere", "length_of", "phrase"]
+__all__ = [
+    "BROKEN_OFF",
+    "NOT_POSTED",
+    "elsewhere",
+    "length_of",
+    "phrase",
+    "refuse_asynchronous",
+    "refuse_path",
+]
 
+_PORT_MOST: Final = 65535
 _LONGEST_NUMBER: Final = 15  # digits of a length that is read at all
 
 NOT_POSTED: Final = Reply(
@@ -34,6 +43,32 @@ def length_of(text: str, *, limit_bytes: int) -> int | Reply:
     if len(text) > _LONGEST_NUMBER or int(text) > limit_bytes:
         return Reply.text(413, f"a push message has at most {limit_bytes} bytes")
     return int(text)
+
+
+def refuse_asynchronous(receiver: object, adapter: str) -> None:
+    """Say when an adapter is made that its receiver needs an event loop, or is none at all."""
+    if not isinstance(receiver, Receiver):
+        raise TypeError(
+            f"{adapter}() takes a Receiver, not {type(receiver).__name__}; for an AsyncReceiver use "
+            "fleetbell_sdk.frameworks.starlette or asgi"
+        )
+
+
+def refuse_path(path: str | None) -> None:
+    """Say when an adapter is made that no request will ever be at this path.
+
+    >>> refuse_path("push")
+    Traceback (most recent call last):
+    ValueError: a path begins with a slash: '/push', not 'push'
+    """
+    if path is not None and not path.startswith("/"):
+        raise ValueError(f"a path begins with a slash: {'/' + path!r}, not {path!r}")
+
+
+def refuse_port(port: object) -> None:
+    """Say what a port is to somebody who gave the text of an argument, or a number that is none."""
+    if not isinstance(port, int) or not 0 <= port <= _PORT_MOST:
+        raise ValueError(f"a port is a number from 0 to {_PORT_MOST}, not {port!r}")
 
 
 def elsewhere(path: str) -> Reply:

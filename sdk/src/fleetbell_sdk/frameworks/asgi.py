@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from fleetbell_sdk.frameworks._request import NOT_POSTED, elsewhere, length_of
+from fleetbell_sdk.frameworks._request import NOT_POSTED, elsewhere, length_of, refuse_path
 from fleetbell_sdk.receiver import AsyncReceiver, Receiver, Reply
 
 __all__ = ["asgi_application", "started"]
@@ -27,6 +27,7 @@ def asgi_application(receiver: AsyncReceiver | Receiver, path: str | None = None
 
     A blocking receiver runs on threads. One with an inbox is started and closed with the server.
     """
+    refuse_path(path)
 
     async def application(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

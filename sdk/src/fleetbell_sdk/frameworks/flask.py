@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fleetbell_sdk.frameworks import wsgi
-from fleetbell_sdk.frameworks._request import length_of
+from fleetbell_sdk.frameworks._request import length_of, refuse_asynchronous
 from fleetbell_sdk.receiver import Receiver, Reply
 
 try:
@@ -27,6 +27,7 @@ DEFAULT_PATH = "/v1.0.0/messageReceiver"
 
 def view(receiver: Receiver) -> Callable[[], flask.Response]:
     """A Flask view, for POST, that hands each push message to ``receiver``."""
+    refuse_asynchronous(receiver, "view")
 
     def push() -> flask.Response:
         body = _body(receiver.body_limit_bytes)

@@ -19,10 +19,19 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Self
 
 from fleetbell_sdk.frameworks._head import HEAD_LIMIT_BYTES, Head, read_head
-from fleetbell_sdk.frameworks._request import BROKEN_OFF, NOT_POSTED, elsewhere, phrase
+from fleetbell_sdk.frameworks._request import (
+    BROKEN_OFF,
+    NOT_POSTED,
+    elsewhere,
+    phrase,
+    refuse_asynchronous,
+    refuse_path,
+    refuse_port,
+)
 from fleetbell_sdk.receiver import Receiver, Reply
 
 __all__ = ["Push", "Server", "serve"]
@@ -78,14 +87,11 @@ def serve(
         idle_s: how long a client may be silent between two.
 
     Raises:
-        ValueError: no certificate, and plain HTTP was not asked for.
-        OSError: the address is taken, or a file cannot be read.
+        ValueError: no certificate, and plain HTTP was not asked for; or no such port or path is possible.
+        OSError: the address is taken, or a file cannot be read; the text names it.
         InboxUnusable: another process has the inbox, or it cannot be opened.
     """
-    if not isinstance(receiver, Receiver):
-        raise TypeError(
-            "serve() takes a Receiver; for an AsyncReceiver use fleetbell_sdk.frameworks.starlette"
-        )
+    refuse_asynchronous(receiver, "serve")
 
     def take(push: Push) -> Reply:
         return receiver.receive(push.body, push.headers)
@@ -119,8 +125,25 @@ def server_context(
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certfile, keyfile)
+    for file in (certfile, keyfile):
+        if file is not None:
+            Path(file).open("rb").close()  # what is wrong with a file is said with its name, as ssl does not
+    try:
+        context.load_cert_chain(certfile, keyfile)
+    except ssl.SSLError as error:
+        raise OSError(_unfit(error, certfile, keyfile)) from error
     return context
+
+
+def _unfit(
+    error: ssl.SSLError, certfile: str | os.PathLike[str], keyfile: str | os.PathLike[str] | None
+) -> str:
+    """Why a certificate cannot be used; OpenSSL says no more than which part of it failed."""
+    if keyfile is None:
+        return f"{certfile} is no PEM file with a certificate and its key; the key's own file is keyfile"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return f"the key in {keyfile} is not that of the certificate in {certfile}"
+    return f"{certfile} is no certificate in PEM, or {keyfile} is no key in PEM"
 
 
 class Server:
@@ -139,6 +162,8 @@ class Server:
         request_s: float,
         idle_s: float,
     ) -> None:
+        refuse_path(path)
+        refuse_port(port)
         self.take = take
         self.path = path
         self.body_limit_bytes = body_limit_bytes

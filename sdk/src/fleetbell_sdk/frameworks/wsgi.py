@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from fleetbell_sdk.frameworks._request import BROKEN_OFF, NOT_POSTED, elsewhere, length_of, phrase
+from fleetbell_sdk.frameworks._request import (
+    BROKEN_OFF,
+    NOT_POSTED,
+    elsewhere,
+    length_of,
+    phrase,
+    refuse_asynchronous,
+    refuse_path,
+)
 from fleetbell_sdk.receiver import Receiver, Reply
 
 if TYPE_CHECKING:
@@ -22,6 +30,8 @@ _PREFIX: Final = "HTTP_"
 
 def wsgi_application(receiver: Receiver, path: str | None = None) -> WSGIApplication:
     """An application that takes push messages at ``path``, below where it is mounted; None: at any path."""
+    refuse_asynchronous(receiver, "wsgi_application")
+    refuse_path(path)
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         reply = _reply(receiver, path, environ)

@@ -632,7 +632,7 @@ def _connected(path: Path, kind: type[sqlite3.Connection]) -> sqlite3.Connection
         )
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error as error:
-        raise InboxUnusable(f"the inbox {path} cannot be opened: {error}") from error
+        raise _unusable(path, error) from error
     return connection
 
 
@@ -641,16 +641,32 @@ def _held(path: Path) -> sqlite3.Connection:
     try:
         holder = sqlite3.connect(f"{path}-holder", timeout=0, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
-        raise InboxUnusable(f"the inbox {path} cannot be opened: {error}") from error
+        raise _unusable(path, error) from error
     try:
         holder.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as error:
         holder.close()
+        if _code(error) != sqlite3.SQLITE_BUSY:
+            raise _unusable(path, error) from error
         raise InboxUnusable(
-            f"another process works with the inbox {path}: a SqliteInbox serves one process, which may have"
-            " many threads. Let several processes share a PostgresInbox; give each URL an inbox of its own"
+            f"another process works with the inbox {path}, or another receiver of this one: a SqliteInbox"
+            " serves one receiver in one process, which may have many threads. Let several processes share a"
+            " PostgresInbox; give each URL an inbox of its own"
         ) from error
     return holder
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> InboxUnusable:
+    """SQLite names neither the file nor what would help."""
+    reason = f"the inbox {path} cannot be opened: {error}"
+    if _code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+        reason += "; its folder has to be there, and this user has to be able to write in it"
+    return InboxUnusable(reason)
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary code of what went wrong; 0 where the module itself refuses."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
@@ -663,7 +679,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         if row is None:
             connection.execute("INSERT INTO fleetbell_inbox (version) VALUES (?)", (_SCHEMA_VERSION,))
     except sqlite3.Error as error:
-        raise InboxUnusable(f"the inbox {path} cannot be opened: {error}") from error
+        raise _unusable(path, error) from error
     if row is not None and row[0] > _SCHEMA_VERSION:
         raise InboxUnusable(f"{path} was made by a later fleetbell-sdk (version {row[0]}); update this one")
 
