@@ -24,6 +24,7 @@ from fleetbell_sdk import (
     Client,
     ConnectionFailed,
     Context,
+    DeviceInfo,
     KeySet,
     OtherMessage,
     Policy,
@@ -159,13 +160,17 @@ def test_leading_devices_that_are_not_at_work_is_a_mistake_of_the_test(app: Appl
         app.platform.advance("op-9")
     with pytest.raises(ValueError, match="there is no device 'dev-9'; there are dev-1"):
         app.platform.report_versions("dev-9")
+    with pytest.raises(ValueError, match="the node id 'meter-1' is that of dev-1"):
+        app.platform.add_device("meter-1")
+    with pytest.raises(ValueError, match="comes to downloading, downloaded, updating, and not to otacreated"):
+        app.platform.advance(operation_id, UpgradeState("otacreated"))
 
 
 def test_news_of_devices_goes_to_who_subscribed_to_it(app: Application) -> None:
     for notify_type in ("deviceAdded", "deviceInfoChanged", "deviceDeleted"):
         app.client.subscribe_service_data(notify_type, URL)
 
-    device_id = app.platform.add_device("meter-1", sw_version="1.0", manufacturerName="Acme")
+    device_id = app.platform.add_device("meter-1", DeviceInfo(manufacturer_name="Acme"), sw_version="1.0")
     app.platform.lose_device(device_id)
     app.client.delete_device(device_id)
 
@@ -329,6 +334,7 @@ def test_nothing_leaves_this_machine(app: Application) -> None:
         NotDelivered, match=r"the fake platform pushes to the loopback address only.*deliver_to"
     ):
         app.platform.wait_until_delivered()
+    assert len(app.platform.pushes) == 1  # to try it again would change nothing
 
 
 def test_waiting_for_what_does_not_come_ends_with_what_is_known(app: Application) -> None:
@@ -706,6 +712,14 @@ def test_a_fault_of_its_own_is_said_to_be_one(app: Application) -> None:
 
     with pytest.raises(PlatformFailed, match=r"a fault of its own: AttributeError"):
         app.client.device("dev-1")
+
+
+def test_a_platform_without_a_secret_says_so() -> None:
+    with (
+        FakePlatform(signing_key=PrivateKey(bytes(32))) as platform,
+        pytest.raises(ValueError, match="signs with private keys only; see signing_keys"),
+    ):
+        _ = platform.signing_secret
 
 
 def test_keys_can_be_replaced_while_it_runs(app: Application) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar
 
+from fleetbell_sdk.bodies import DeviceInfo
 from fleetbell_sdk.connection import trusting
 from fleetbell_sdk.signature import PrivateKey, Secret
 from fleetbell_sdk.testing.fake.calls import answer
@@ -37,6 +38,7 @@ __all__ = ["Called", "FakePlatform", "NotDelivered", "Pushed"]
 
 T = TypeVar("T")
 
+_NOTHING: Final = DeviceInfo()
 _SESSION: Final = "/iocm/app/sec/"  # login, refresh, logout
 
 
@@ -141,6 +143,8 @@ class FakePlatform:
     def close(self) -> None:
         """End it. Connections that are open are cut."""
         with self._lock:
+            if self._fleet.is_closing:
+                return
             self._fleet.is_closing = True
             self._lock.notify_all()
         self._door.close()
@@ -188,7 +192,10 @@ class FakePlatform:
     @property
     def signing_secret(self) -> str:
         """What a receiver checks signatures with, ``whsec_...``: the first of the secrets."""
-        return next(key.text for key in self.signing_keys if isinstance(key, Secret))
+        secrets = [key.text for key in self.signing_keys if isinstance(key, Secret)]
+        if not secrets:
+            raise ValueError("this platform signs with private keys only; see signing_keys")
+        return secrets[0]
 
     def client(self, *, timeout_s: float = 15.0, rate_wait_s: float = 60.0) -> Client:
         """A client of this platform's application; the limits are those of :class:`fleetbell_sdk.Client`."""
@@ -206,18 +213,23 @@ class FakePlatform:
 
     # What devices do
 
-    def add_device(self, node_id: str, *, sw_version: str = "", fw_version: str = "", **info: str) -> str:
-        """Register a device that has told what it runs, and return its id. ``info`` is as in ``deviceInfo``.
+    def add_device(
+        self, node_id: str, info: DeviceInfo = _NOTHING, *, sw_version: str = "", fw_version: str = ""
+    ) -> str:
+        """Register a device that has told what it runs, and return its id.
 
         >>> with FakePlatform() as platform:
-        ...     platform.add_device("meter-17", sw_version="1.0", deviceType="WaterMeter")
+        ...     platform.add_device("meter-17", DeviceInfo(device_type="WaterMeter"), sw_version="1.0")
         'dev-1'
         """
         with self._lock:
+            there = [each for each in self._fleet.devices.values() if each.info["nodeId"] == node_id]
+            if there:
+                raise ValueError(f"the node id {node_id!r} is that of {there[0].device_id}")
             at_s = self._now_s()
             made = Device(
                 device_id=self._fleet.new_id("dev"),
-                info={"nodeId": node_id, **info},
+                info={**info.written(), "nodeId": node_id},
                 made_s=at_s,
                 modified_s=at_s,
                 verify_code=chance.token_hex(8),
@@ -257,8 +269,10 @@ class FakePlatform:
         """Let the devices of a task that have no result come to ``state``, or each to its next one.
 
         Raises:
-            ValueError: there is no such task, or none of these devices is at work in it.
+            ValueError: there is no such task, or one of these devices is not at work in it.
         """
+        if state is not None and state not in WORKING:
+            raise ValueError(f"a device comes to {', '.join(WORKING)}, and not to {state}")
         with self._lock:
             for found, sub in self._open(operation_id, device_ids):
                 self._fleet.reach(found, sub, state or _after(sub.reached))
@@ -374,15 +388,19 @@ class FakePlatform:
             retry_after_s = 1
         if retry_after_s is not None:
             refusal = replace(refusal, headers={"Retry-After": str(retry_after_s)})
-        self._faults += [_Fault("refuse", path, refusal)] * times
+        self._add_faults(times, _Fault("refuse", path, refusal))
 
     def drop_next(self, *, times: int = 1, path: str = "", after: bool = False) -> None:
         """End the connection of the next calls without an answer; with ``after`` they were carried out."""
-        self._faults += [_Fault("drop-after" if after else "drop", path)] * times
+        self._add_faults(times, _Fault("drop-after" if after else "drop", path))
 
     def delay_next(self, delay_s: float, *, times: int = 1, path: str = "") -> None:
         """Answer the next calls only after ``delay_s``."""
-        self._faults += [_Fault("delay", path, delay_s=delay_s)] * times
+        self._add_faults(times, _Fault("delay", path, delay_s=delay_s))
+
+    def _add_faults(self, times: int, fault: _Fault) -> None:
+        with self._lock:
+            self._faults += [fault] * times
 
     def expire_tokens(self) -> None:
         """Every access token is too old from now on."""

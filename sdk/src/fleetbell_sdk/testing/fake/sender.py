@@ -21,9 +21,13 @@ from fleetbell_sdk.testing.signing import Delivery, Signed
 
 __all__ = ["NotDelivered", "Pushed", "Sender"]
 
-_CLOSE_S: Final = 20.0
+_CLOSE_S: Final = 20.0  # only what takes pushes in the process of the test can take longer
 
 Take = Callable[[Signed], Reply]
+
+
+class _Elsewhere(ConnectionRefusedError):
+    """A receiver on another machine, which is never posted to."""
 
 
 class NotDelivered(AssertionError):
@@ -146,9 +150,7 @@ class Sender:
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-        self._thread.join(
-            timeout=_CLOSE_S
-        )  # longer than that only what takes a push in the test's own process
+        self._thread.join(_CLOSE_S)
 
     def _is_idle(self) -> bool:
         return not self._under_way and not any(lane.waiting for lane in self._lanes.values())
@@ -193,7 +195,7 @@ class Sender:
         if target is not None:
             return target
         if not _is_loopback(urlsplit(url).hostname or ""):
-            raise ConnectionRefusedError(
+            raise _Elsewhere(
                 "the fake platform pushes to the loopback address only; name what takes this URL in the"
                 " process of the test with platform.deliver_to(url, ...)"
             )
@@ -210,7 +212,8 @@ class Sender:
                 lane.waiting.popleft()
                 lane.skipped = 0
                 return
-            if pushed.status != 410 and (answer_lost or pushed.delivery.attempt < self.attempts_most):
+            is_final = pushed.status == 410 or isinstance(pushed.error, _Elsewhere)
+            if not is_final and (answer_lost or pushed.delivery.attempt < self.attempts_most):
                 lane.waiting[0] = lane.waiting[0].again()
                 return
             lane.waiting.popleft()
