@@ -9,6 +9,8 @@ import flask
 import httpx2
 import pytest
 from starlette.applications import Starlette
+from starlette.routing import Mount
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from fleetbell_sdk import AsyncReceiver, PushMessage, Receiver, SoftwareResult
 from fleetbell_sdk.frameworks import flask as in_flask
@@ -106,6 +108,53 @@ async def test_starlette_and_fastapi_hand_a_push_on(
     assert len(taken) < 100
     assert fetched.status_code == 405
     assert got == [software_result()]
+
+
+async def test_an_asgi_application_may_be_mounted_below_another_path(got: list[PushMessage]) -> None:
+    receiver = AsyncReceiver(SECRET)
+    receiver.on(SoftwareResult)(got.append)
+    app = Starlette(routes=[Mount("/inner", app=asgi_application(receiver, "/push"))])
+    transport = httpx2.ASGITransport(app=app)
+    headers = push_headers(BODY, secret=SECRET)
+
+    async with httpx2.AsyncClient(transport=transport, base_url="https://receiver.test") as client:
+        found = await client.post("/inner/push", content=BODY, headers=headers)
+        not_found = await client.post("/inner/other", content=BODY, headers=headers)
+
+    assert (found.status_code, not_found.status_code) == (200, 404)
+    assert got == [software_result()]
+
+
+def test_a_wsgi_application_may_be_mounted_below_another_path(got: list[PushMessage]) -> None:
+    receiver = Receiver(SECRET)
+    receiver.on(SoftwareResult)(got.append)
+    app = flask.Flask("application")
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/inner": wsgi_application(receiver, "/push")})  # type: ignore[method-assign]
+    headers = push_headers(BODY, secret=SECRET)
+
+    found, not_found = (
+        app.test_client().post(f"/inner/{path}", data=BODY, headers=headers) for path in ("push", "other")
+    )
+
+    assert (found.status_code, not_found.status_code) == (200, 404)
+    assert got == [software_result()]
+
+
+async def test_a_websocket_is_turned_away_and_what_else_there_may_be_is_not_understood() -> None:
+    application = asgi_application(AsyncReceiver(SECRET))
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    await application({"type": "websocket"}, receive, send)
+
+    assert sent == [{"type": "websocket.close"}]
+    with pytest.raises(ValueError, match="over http"):
+        await application({"type": "carrier-pigeon"}, receive, send)
 
 
 @pytest.mark.parametrize("application", [starlette_application, fastapi_application])

@@ -36,6 +36,9 @@ def asgi_application(receiver: AsyncReceiver | Receiver, path: str | None = None
             reply = await _reply(receiver, path, scope, receive)
             if reply is not None:
                 await _answer(reply, send, has_body=scope["method"] != "HEAD")
+        elif scope["type"] == "websocket":  # a stranger's idea, and no reason for a traceback
+            await receive()
+            await send({"type": "websocket.close"})
         else:
             raise ValueError(f"push messages come over http, not {scope['type']}")
 
