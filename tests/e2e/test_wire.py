@@ -38,8 +38,12 @@ class Far:
 
     async def results(self, count: int) -> None:
         """Return when so many results have come."""
+        await self.heard(b"ResultNotify", count=count)
+
+    async def heard(self, *words: bytes, count: int = 1) -> None:
+        """Return when so many messages with all of these words have come."""
         async with asyncio.timeout(NEWS_S):
-            while sum(b"ResultNotify" in push.body for push in self.pushes) < count:
+            while sum(all(word in push.body for word in words) for push in self.pushes) < count:
                 self._news.clear()
                 await self._news.wait()
 
@@ -215,6 +219,23 @@ async def test_a_stop_is_pushed_as_a_failure_whose_reason_is_the_operator(short_
         ),
         golden("fwUpgradeResultNotify.FAIL", **later, upgradeTime="1", statusDesc=reason),
     ]
+
+
+async def test_a_device_that_comes_online_and_its_new_version_are_told_to_who_hears_of_devices(
+    short_path: Path,
+) -> None:
+    async with scene(short_path) as the:
+        await the.client.subscribe_service_data("deviceInfoChanged", the.far.url)
+        registered = await the.client.register_device("meter-8", with_secret=True)
+        async with device(the.platform, "meter-8", registered.secret) as meter:
+            await meter.versions(sw_version="V0.9")
+            await the.far.heard(registered.device_id.encode(), b'"status":"ONLINE"', b'"swVersion":"V0.9"')
+        await the.task("V1.1.0")
+        await (await the.device.offer()).install()
+        await the.far.heard(the.device_id.encode(), b"deviceInfoChanged", b'"swVersion":"V1.1.0"')
+
+    told = [json.loads(push.body)["notifyType"] for push in the.far.pushes if b'"meter-8"' not in push.body]
+    assert told[-2:] == ["swUpgradeResultNotify", "deviceInfoChanged"]
 
 
 async def test_a_push_has_the_documented_type_and_all_that_is_added_travels_in_headers(
