@@ -13,6 +13,7 @@ import pytest
 from fleetbell.northbound.openapi import OPERATIONS
 from fleetbell_sdk import Client, ConnectionFailed
 from fleetbell_sdk.flows import Request, Response
+from fleetbell_sdk.legacy import RestConstant
 from fleetbell_sdk.legacy import calls as legacy
 
 Call = tuple[str, str]
@@ -107,3 +108,13 @@ def test_each_documented_call_has_its_method_of_the_original(monkeypatch: pytest
 
     documented = {call for call, operation in OPERATIONS.items() if not operation.extension}
     assert asked == documented - NOT_IN_THE_ORIGINAL
+
+
+def test_each_constant_of_the_original_leads_to_a_call_of_the_platform() -> None:
+    paths = {path for _, path in OPERATIONS}
+    constants = {name: value for name, value in vars(RestConstant).items() if str(value).startswith("/")}
+
+    for name, value in constants.items():
+        start = value.partition("?")[0]
+        assert start in paths or any(path.startswith(f"{start}{{") for path in paths), name
+    assert len(constants) > 30
