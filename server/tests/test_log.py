@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,24 @@ def test_as_json_every_line_is_one_object_whoever_speaks() -> None:
 @pytest.mark.parametrize("words", ["our own", "our fault", "their fault", "out of fashion"])
 def test_as_text_each_event_begins_a_line(words: str) -> None:
     assert len([line for line in said("text") if words in line and "[" in line]) == 1
+
+
+ON_A_FULL_DISK = """
+import structlog
+from fleetbell.assembly.log import configure
+from fleetbell.config import Logging
+
+configure(Logging())
+for _ in range(1000):
+    structlog.get_logger().error("the database cannot be written", error="the disk is full")
+print("went on")
+"""
+
+
+def test_a_log_that_cannot_be_written_stops_nobody() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", ON_A_FULL_DISK], stdout=subprocess.PIPE, stderr=full, check=False
+        )
+
+    assert done.stdout == b"went on\n"
