@@ -13,14 +13,25 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import httpx2
+import pytest
 
 from fleetbell_sdk import AsyncClient, Notification, SoftwareResult, SoftwareStateChanged
 from tests.e2e.platform import Platform, receiving, running_platform
 
 STORY = ["downloading", "downloaded", "updating", "idle", "SUCCESS"]
+
+
+@pytest.fixture(scope="module")
+async def standing() -> AsyncIterator[Platform]:
+    """A platform with an application, for what changes nothing."""
+    with TemporaryDirectory(prefix="fb-") as folder:
+        async with running_platform(Path(folder) / "data") as platform:
+            await furnished(platform)
+            yield platform
 
 
 async def upgraded(platform: Platform, package: str, *, prefix: str, devices: int = 2) -> None:
@@ -152,6 +163,31 @@ async def test_notifications_come_to_a_laptop_as_they_would_be_pushed(short_path
             first, *rest = await lines(printed, 6)
         assert first.startswith("listening; stop with")
         assert ['"answer":null' in line for line in rest] == [True] * 5
+
+        some = ("--after", "oldest", "--device", "b-0001", "--type", "swUpgradeResultNotify")
+        async with listening(platform, *some, *folder) as printed:
+            assert "  SUCCESS  " in (await lines(printed, 2))[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--device", "nobody"), "there is no device with the id or node id 'nobody'"),
+        (("--type", "swUpgradeResult"), "there is no notify_type 'swUpgradeResult'; there are swUpgrade"),
+        (("--after", "yesterday"), "after is 'yesterday', which is no webhook-id of this platform"),
+        (("--app", "meter"), "there is no application 'meter'; list the applications first"),
+    ],
+)
+async def test_a_mistake_is_told_in_one_line(standing: Platform, options: tuple[str, ...], said: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "fleetbell", "listen", *options, "--folder", str(standing.folder)),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await process.communicate()
+
+    assert process.returncode == 1
+    [line] = told.decode().splitlines()
+    assert line.startswith(f"fleetbell: {said}")
 
 
 async def test_a_listener_goes_on_after_the_platform_was_killed(short_path: Path) -> None:

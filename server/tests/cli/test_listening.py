@@ -39,6 +39,9 @@ class Shelf:
         self.age_s: list[int] = []
         self.pulls: list[str | None] = []
 
+    async def device_id(self, name: str) -> str:
+        return f"id of {name}"
+
     async def page(self, wanted: Wanted) -> NotificationPage:
         return NotificationPage((), "cur-0-9", False)
 
@@ -217,6 +220,7 @@ async def test_now_gets_a_name_before_anything_can_break() -> None:
     assert (await listen._begin(shelf, Wanted("latest"))).after == "cur-0-9"
     assert (await listen._begin(shelf, Wanted("msg-0-1"))).after == "msg-0-1"
     assert (await listen._begin(shelf, Wanted())).after is None
+    assert (await listen._begin(shelf, Wanted(device_id="meter-1"))).device_id == "id of meter-1"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from fleetbell.domain.egress import Egress
 from fleetbell.operator.app import Doors, described, doors
 from fleetbell.operator.metrics import Sources, exposition
 from fleetbell.operator.openapi import document
-from fleetbell.ports.measures import ReportCounts, RequestCounts
+from fleetbell.ports.measures import PullCounts, ReportCounts, RequestCounts
 from fleetbell.services.application import Applications
 from fleetbell.services.counts import Counts
 from fleetbell.services.delivery import Deliveries
@@ -87,6 +87,7 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
             commits=store.commits,
             reports=ReportCounts(),
             deliveries=Counts(),
+            pulls=PullCounts(),
             breakers=lambda: {"closed": 2, "open": 1, "half-open": 0},
             now_ms=clock.now_ms,
             free_bytes=lambda: 4096,

@@ -102,6 +102,15 @@ async def test_what_became_of_deliveries_is_told_by_type_and_reason(
     assert told["fleetbell_endpoints"] == {("closed",): 2, ("open",): 1, ("half-open",): 0}
 
 
+async def test_what_is_pulled_is_told(door: httpx2.AsyncClient, platform: Platform) -> None:
+    platform.sources.pulls.pulled["a"] = 5
+    platform.sources.pulls.streams["app-1"] = 2
+
+    told = await scraped(door)
+    assert told["fleetbell_notifications_pulled_total"] == {("a",): 5}
+    assert told["fleetbell_streams"] == {("app-1",): 2}
+
+
 async def test_how_long_the_oldest_message_has_waited_is_told_for_each_endpoint_with_one(
     door: httpx2.AsyncClient, platform: Platform
 ) -> None:

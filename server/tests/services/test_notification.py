@@ -138,6 +138,21 @@ async def test_the_cursor_moves_on_over_what_is_anothers(pulling: Pulling) -> No
     assert page.next == f"cur-{pulling.store.instance}-3"
 
 
+async def test_what_is_pulled_is_counted(pulling: Pulling) -> None:
+    await pulling.make("a", "b")
+    await pulling.page(most=1)
+    await pulling.page()
+
+    assert pulling.notifications.counts.pulled == {STATE_CHANGE: 3}
+
+
+async def test_a_type_that_does_not_exist_is_refused_rather_than_never_found(pulling: Pulling) -> None:
+    with pytest.raises(InputInvalid, match="no notify_type 'swUpgradeResult'; there are swUpgradeState"):
+        await pulling.page(notify_types=(RESULT, "swUpgradeResult"))
+    with pytest.raises(InputInvalid):
+        pulling.stream(notify_types=("swUpgradeResult",))
+
+
 async def test_latest_is_what_comes_after_now(pulling: Pulling) -> None:
     await pulling.make("old")
 
@@ -196,7 +211,6 @@ async def test_without_a_limit_nothing_expires(pulling: Pulling) -> None:
 
 async def test_an_application_that_is_gone_is_unknown(pulling: Pulling) -> None:
     asked = Asked(application_id="app-3")
-    await pulling.make("a", application_id="app-3")
 
     with pytest.raises(ApplicationUnknown):
         await pulling.notifications.page(asked, most=1)
@@ -274,6 +288,7 @@ async def test_an_application_has_so_many_streams_and_a_closed_one_counts_no_mor
     with pytest.raises(RateExceeded, match="2 streams open"):
         pulling.stream()
     other = pulling.notifications.stream(Asked(application_id="app-2"), always)
+    assert pulling.notifications.counts.streams == {"app-1": 2, "app-2": 1}
     first.close()
     first.close()
     pulling.stream()

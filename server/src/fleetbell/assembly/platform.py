@@ -192,6 +192,7 @@ def _platform(
         commits=store.commits,
         reports=progress.counts,
         deliveries=dispatcher.counts,
+        pulls=services.notifications.counts,
         breakers=dispatcher.breakers,
         now_ms=clock.now_ms,
         free_bytes=disk.free_bytes,

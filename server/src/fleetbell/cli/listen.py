@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -57,7 +58,7 @@ def listen(
         Where to begin: a webhook-id, behind which it goes on; oldest for everything that is kept; latest for
         what comes from now on.
     device: str
-        Only what is about the device with this id.
+        Only what is about this device, by its id or, without --url, its node id.
     type: str
         Only this notify type; can be repeated.
     json: bool
@@ -77,7 +78,11 @@ def listen(
     async def run() -> None:
         async with AsyncExitStack() as stack:
             if url is None:
-                source: Source = await _from_folder(place, app, ca=ca, secret_file=secret_file)
+                if ca is not None or secret_file is not None:
+                    raise Failed(
+                        "--ca and --secret-file go with --url; the data folder's platform needs neither"
+                    )
+                source: Source = await _from_folder(place, app)
             else:
                 source = await stack.enter_async_context(_from_platform(url, app, ca, secret_file))
             begin = await _begin(source, wanted)
@@ -111,9 +116,7 @@ def _checked_target(text: str) -> str:
     return text
 
 
-async def _from_folder(place: Place, app: str | None, *, ca: Path | None, secret_file: Path | None) -> Source:
-    if ca is not None or secret_file is not None:
-        raise Failed("--ca and --secret-file go with --url; the platform of the data folder needs neither")
+async def _from_folder(place: Place, app: str | None) -> Source:
     settings = place.settings().settings
     async with operator(settings) as door:
         if not door.running:
@@ -160,7 +163,12 @@ def _secret(app: str, file: Path | None) -> str:
 
 
 async def _begin(source: Source, wanted: Wanted) -> Wanted:
-    """What to listen to, from a place with a name: "now" would be later after each broken connection."""
+    """What to listen to, from a place with a name: "now" would be later after each broken connection.
+
+    A device may be named by its node id, and one that does not exist would never be heard of.
+    """
+    if wanted.device_id is not None:
+        wanted = replace(wanted, device_id=await source.device_id(wanted.device_id))
     first = await source.page(wanted)
     return wanted.at(first.next) if wanted.after == LATEST else wanted
 

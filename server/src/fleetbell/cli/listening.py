@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final, Protocol
+from urllib.parse import quote
 
 import httpx2
 import msgspec
 
 from fleetbell.cli.terminal import Failed, remark
-from fleetbell.operator.views import Problem
+from fleetbell.operator.views import DeviceView, Problem
 from fleetbell_sdk import AsyncClient, Notification, NotificationPage
 from fleetbell_sdk.pulling import Following, Wanted, read_page
 
@@ -32,6 +33,10 @@ _OPERATOR: Final = "http://operator"
 
 class Source(Protocol):
     """Where notifications come from."""
+
+    async def device_id(self, name: str) -> str:
+        """Of the device with this name. Raises Failed or DeviceUnknown."""
+        ...
 
     async def page(self, wanted: Wanted) -> NotificationPage:
         """A first look, which tells of every mistake in the asking."""
@@ -49,9 +54,14 @@ class FromFolder:
         self._socket = socket
         self._application_id = application_id
 
+    async def device_id(self, name: str) -> str:
+        """By its id or its node id."""
+        async with self._asked(f"/api/v1/devices/{quote(name, safe='')}") as answer:
+            return msgspec.json.decode(await answer.aread(), type=DeviceView).device_id
+
     async def page(self, wanted: Wanted) -> NotificationPage:
         """One notification, and where to go on."""
-        async with self._asked(wanted.path("/api/v1/notifications", page_size=1)) as answer:
+        async with self._of_application(wanted.path("/api/v1/notifications", page_size=1)) as answer:
             return read_page(await answer.aread())
 
     async def follow(self, wanted: Wanted) -> AsyncIterator[Notification]:
@@ -61,7 +71,7 @@ class FromFolder:
         while True:
             following.begin()
             try:
-                async with self._asked(following.request.path) as answer:
+                async with self._of_application(following.request.path) as answer:
                     async for chunk in answer.aiter_bytes():
                         is_told = False
                         for notification in following.read(chunk):
@@ -72,14 +82,17 @@ class FromFolder:
                 is_told = True
             await asyncio.sleep(following.pause_s())
 
+    def _of_application(self, path: str) -> AbstractAsyncContextManager[httpx2.Response]:
+        url = httpx2.URL(path).copy_merge_params({"application_id": self._application_id})
+        return self._asked(str(url))
+
     @asynccontextmanager
     async def _asked(self, path: str) -> AsyncIterator[httpx2.Response]:
         transport = httpx2.AsyncHTTPTransport(uds=str(self._socket))
         timeout = httpx2.Timeout(SILENCE_S, connect=CONNECT_S)
-        url = httpx2.URL(_OPERATOR + path).copy_merge_params({"application_id": self._application_id})
         async with (
             httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False) as client,
-            client.stream("GET", url) as answer,
+            client.stream("GET", _OPERATOR + path) as answer,
         ):
             if answer.status_code >= 400:
                 raise Failed(msgspec.json.decode(await answer.aread(), type=Problem).detail)
@@ -91,6 +104,10 @@ class FromPlatform:
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
+
+    async def device_id(self, name: str) -> str:
+        """By its id only."""
+        return (await self._client.device(name)).device_id
 
     async def page(self, wanted: Wanted) -> NotificationPage:
         """One notification, and where to go on."""

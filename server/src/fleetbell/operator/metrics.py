@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fleetbell import __version__
 from fleetbell.operator import problem
 from fleetbell.operator.operation import SCOPE
-from fleetbell.ports.measures import CommitCounts, ReportCounts, RequestCounts, Spread
+from fleetbell.ports.measures import CommitCounts, PullCounts, ReportCounts, RequestCounts, Spread
 from fleetbell.ports.reports import Recorded
 from fleetbell.ports.store import Reading, Store
 from fleetbell.services.counts import Counts
@@ -102,6 +102,18 @@ FAILED: Final = Metric(
     "status, chaos.",
     ("type", "trouble"),
 )
+PULLED: Final = Metric(
+    "fleetbell_notifications_pulled_total",
+    "counter",
+    "Notifications that applications pulled, in pages and streams, as often as each was pulled.",
+    ("type",),
+)
+STREAMS: Final = Metric(
+    "fleetbell_streams",
+    "gauge",
+    "Open event streams; only of applications that had one.",
+    ("application_id",),
+)
 SECONDS: Final = Metric(
     "fleetbell_delivery_seconds", "histogram", "Time from the acceptance of a message to its 2xx."
 )
@@ -138,6 +150,8 @@ METRICS: Final = (
     REPEATED,
     FAILED,
     SECONDS,
+    PULLED,
+    STREAMS,
     ENDPOINTS,
     OLDEST,
     WAITING,
@@ -154,6 +168,7 @@ class Sources:
     commits: CommitCounts
     reports: ReportCounts
     deliveries: Counts
+    pulls: PullCounts
     breakers: Callable[[], Mapping[str, int]]
     now_ms: Callable[[], int]
     free_bytes: Callable[[], int]
@@ -199,6 +214,8 @@ class Figures(Collector):
         yield _histogram(COMMIT_SECONDS, sources.commits.took_s)
         yield _counter(COMMITS_FAILED, {(): sources.commits.failed})
         yield from self._of_deliveries(sources.deliveries)
+        yield _counter(PULLED, _by_type(sources.pulls.pulled))
+        yield _gauge(STREAMS, _by_type(sources.pulls.streams))
         yield _gauge(ENDPOINTS, {(state,): count for state, count in sources.breakers().items()})
         now_ms = sources.now_ms()
         oldest_ms = self._queue.oldest_ms.items()

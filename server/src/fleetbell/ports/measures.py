@@ -7,6 +7,7 @@ between sees a number that was true a moment ago.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -56,6 +57,14 @@ class ReportCounts:
 
     recorded: dict[Recorded, int] = field(default_factory=lambda: dict.fromkeys(Recorded, 0))
     refused: int = 0  # not kept: too much is waiting, the disk is full, or the store failed
+
+
+@dataclass(slots=True)
+class PullCounts:
+    """What applications pulled."""
+
+    pulled: Counter[str] = field(default_factory=Counter)  # notifications by type, in pages and streams
+    streams: Counter[str] = field(default_factory=Counter)  # that are open, by application
 
 
 @dataclass(slots=True)

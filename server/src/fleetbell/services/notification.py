@@ -7,7 +7,6 @@ given in the order in which it was made, or the cursor is refused: nothing is le
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -15,8 +14,10 @@ from typing import Final
 import msgspec
 
 from fleetbell.clock import Clock
-from fleetbell.domain.notification import Notification, WebhookIds
+from fleetbell.domain.device_news import DeviceNews
+from fleetbell.domain.notification import NOTIFY_TYPES, Notification, WebhookIds
 from fleetbell.errors import ApplicationUnknown, CursorExpired, InputInvalid, RateExceeded
+from fleetbell.ports.measures import PullCounts
 from fleetbell.ports.store import NotificationFilter, Pulled, Store
 from fleetbell.services.signing import Signers
 
@@ -24,6 +25,9 @@ LATEST: Final = "latest"
 """The cursor that stands for now."""
 
 PAGE_MOST: Final = 1000
+
+TYPES: Final = (*NOTIFY_TYPES, *(news.value for news in DeviceNews))
+"""What there can be to pull."""
 
 _LOOK_AT_MOST: Final = 20_000  # rows that one look reads
 _STREAM_AT_ONCE: Final = 100  # notifications of a stream that are held until the client has taken them
@@ -100,7 +104,7 @@ class Notifications:
         self._ids = WebhookIds(store.instance)
         self.streaming = streaming or Streaming()
         self.ending = asyncio.Event()
-        self._open: Counter[str] = Counter()  # streams by application
+        self.counts = PullCounts()
 
     async def page(self, asked: Asked, *, most: int) -> NotificationPage:
         """The first ``most`` of what is asked for, or fewer, see :class:`NotificationPage`.
@@ -128,14 +132,12 @@ class Notifications:
         expired = self._store.reading.expired_notification_id(application_id)
         if start is not None:
             self._check_kept(start, expired)
-        if self._signers.of(application_id, at_ms=self._clock.now_ms()) is None:
-            raise _unknown(application_id)
-        if self._open[application_id] >= most:
+        if self.counts.streams[application_id] >= most:
             raise RateExceeded(
                 f"the application has {most} streams open, which is as many as it may; close one first",
                 retry_after_s=round(self.streaming.heartbeat_s),
             )
-        self._open[application_id] += 1
+        self.counts.streams[application_id] += 1
         return Stream(self, asked, expired if start is None else start, good)
 
     def end_streams(self) -> None:
@@ -144,7 +146,7 @@ class Notifications:
 
     def closed(self, application_id: str) -> None:
         """One stream less."""
-        self._open[application_id] -= 1
+        self.counts.streams[application_id] -= 1
 
     def cursor(self, number: int) -> str:
         """From where to go on behind this number."""
@@ -180,10 +182,15 @@ class Notifications:
                 webhook_id, body = self._ids.of(number), notification.body.encode()
                 signature = sign(webhook_id, at_ms // 1000, body)
                 items.append(_item(notification, webhook_id, at_ms // 1000, signature))
+                self.counts.pulled[notification.notify_type] += 1
         return items
 
     def _start(self, asked: Asked) -> int | None:
         """Behind which number to begin; None: with the oldest."""
+        if self._signers.of(asked.application_id, at_ms=self._clock.now_ms()) is None:
+            raise _unknown(asked.application_id)
+        if unknown := set(asked.notify_types) - set(TYPES):
+            raise InputInvalid(f"there is no notify_type {min(unknown)[:80]!r}; there are {', '.join(TYPES)}")
         match asked.after:
             case None:
                 return None
