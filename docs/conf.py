@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import posixpath
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[1]
 MODULE_PAGES: Final = Path("docs/reference/sdk")
+ACCESSORS: Final = "fleetbell_sdk.legacy.dto"
 OF_PYTHON: Final = "object, str, Enum, ReprEnum, StrEnum"
 FOR_ITS_OWN_USE: Final = {"fleetbell_sdk.connection"}
 
@@ -71,6 +74,7 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", lambda _: write_module_pages())
     app.connect("source-read", add_navigation)
     app.connect("autodoc-process-docstring", keep_first_sentence, priority=100)
+    app.connect("autodoc-skip-member", is_accessor)
     app.connect("build-finished", begin_at_the_front_page)
 
 
@@ -89,6 +93,14 @@ def keep_first_sentence(_: Sphinx, what: str, *rest: object) -> None:
     lines = rest[-1]
     if what in {"attribute", "data", "property"} and isinstance(lines, list):
         lines[:0] = ["..", ""]
+
+
+def is_accessor(*told: object) -> bool | None:
+    """Leave out the ``getX`` and ``setX`` of the older SDK's DTOs: one pair for each of a thousand fields."""
+    name, value = str(told[2]), told[3]
+    if inspect.isfunction(value) and value.__module__ == ACCESSORS and not value.__doc__:
+        return bool(re.match("[gs]et[A-Z]", name)) or None
+    return None
 
 
 def add_navigation(_: Sphinx, page: str, source: list[str]) -> None:
@@ -117,26 +129,18 @@ def tree(caption: str, pages: list[str]) -> str:
     return "\n".join(lines)
 
 
-def chapters() -> list[tuple[str, list[str]]]:
-    """The folders of the documents with their pages, in the order in which the map names them."""
-    listed = re.findall(r"^- \[.*\]\((.+)\.md\)", (ROOT / "docs/README.md").read_text(), re.MULTILINE)
-    kinds = {
-        "tutorial": "Tutorial",
-        "how-to": "How to",
-        "reference": "Reference",
-        "explanation": "Explanation",
-    }
-    return [
-        ("Fleetbell", ["docs/README", "sdk/README", "docs/glossary"]),
-        *(
-            (caption, [f"docs/{page}" for page in listed if page.startswith(f"{folder}/")])
-            for folder, caption in kinds.items()
-        ),
-        (
-            "The project",
-            ["docs/decisions/README", "CONTRIBUTING", "SECURITY", "CHANGELOG", "changelog.d/README"],
-        ),
-    ]
+def chapters() -> Iterator[tuple[str, list[str]]]:
+    """The headings of the documents' map, each with the pages under it, as seen from the root."""
+    yield "", ["docs/README", "sdk/README", "docs/glossary"]
+    caption = ""
+    pages: dict[str, list[str]] = {}
+    for line in (ROOT / "docs/README.md").read_text().splitlines():
+        if line.startswith("## "):
+            caption = line.removeprefix("## ")
+        elif line.startswith("- "):
+            found = re.findall(r"\]\(([^)]+)\.md\)", line)
+            pages.setdefault(caption, []).extend(posixpath.normpath(f"docs/{page}") for page in found)
+    yield from pages.items()
 
 
 def public_modules() -> list[str]:

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import itertools
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from fleetbell_sdk.testing import (
     Signed,
     Story,
     deliver,
-    software_result,
+    story,
 )
 
 from .certificates import Certificates
@@ -35,6 +36,7 @@ from .scripted import Answer, Platform
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "sdk.md"
 REFERENCE = PAGE.read_text()
 FRONT_PAGE = (Path(__file__).parents[1] / "README.md").read_text()
+REPOSITORY_PAGE = (Path(__file__).parents[2] / "README.md").read_text()
 
 # What an application imports from; what else the package has is for its own use.
 MODULES = [
@@ -272,26 +274,34 @@ def test_every_header_is_on_the_page_and_no_other() -> None:
     assert {name for name, _ in rows(r"(?:webhook|fleetbell)-\w+")} == names
 
 
-@pytest.fixture
-def front_page() -> dict[str, Any]:
-    """What the programs of the front page define."""
+def programs(page: str) -> dict[str, Any]:
+    """What the programs of the page define."""
     names: dict[str, Any] = {}
-    for program in re.findall(r"^```python\n(.*?)^```$", FRONT_PAGE, re.MULTILINE | re.DOTALL):
+    for program in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         exec(program, names)
     return names
 
 
-def test_the_receiver_of_the_front_page_takes_a_message(
-    front_page: dict[str, Any], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("page", [FRONT_PAGE, REPOSITORY_PAGE], ids=["of the SDK", "of the repository"])
+def test_the_receiver_of_the_front_page_handles_a_result_once(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [secret] = re.findall(r"whsec_\w+", FRONT_PAGE)
+    monkeypatch.chdir(tmp_path)
+    [secret] = re.findall(r"whsec_\w+", page)
+    receiver: Receiver = programs(page)["receiver"]
+    assert receiver.inbox is not None
 
-    assert deliver(front_page["receiver"], software_result(), secret=secret).status == 200
-    assert capsys.readouterr().out.startswith("dev-a SUCCESS V1.1.0 test-")
+    with receiver:
+        statuses = [deliver(receiver, delivery, secret=secret).status for delivery in story().repeated(-1)]
+        while receiver.inbox.stock().waiting:
+            time.sleep(0.01)
+
+    assert set(statuses) == {200}
+    assert capsys.readouterr().out.count("dev-a SUCCESS V1.1.0") == 1
 
 
 def test_the_upgrade_of_the_front_page_makes_its_calls(
-    front_page: dict[str, Any], platform: Platform, certificates: Certificates
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: Platform, certificates: Certificates
 ) -> None:
     devices = [{"deviceId": "dev-a"}, {"deviceId": "dev-b"}]
     platform.script = [Answer(200)] * 4
@@ -300,7 +310,9 @@ def test_the_upgrade_of_the_front_page_makes_its_calls(
     platform.script += [Answer(200, {"operationId": "op-300"})]
     platform.script += [Answer(200, {"operationId": "op-300", "status": "success"})]
 
-    task = front_page["upgrade"](
+    monkeypatch.chdir(tmp_path)
+
+    task = programs(FRONT_PAGE)["upgrade"](
         platform.url, str(certificates.ca_file), "s", "https://127.0.0.1:8443/push", str(certificates.ca_file)
     )
 
