@@ -1,15 +1,16 @@
 """Registering, finding and deleting devices."""
 
 import asyncio
-from dataclasses import replace
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, cast
 
 import pytest
 
-from fleetbell.domain.device import Product
+from fleetbell.domain.device import CustomField, Product
 from fleetbell.errors import ApplicationUnknown, DeviceBusy, DeviceUnknown, InputInvalid, NodeIdTaken
 from fleetbell.ports.store import Page
 from fleetbell.services.device import DeviceChange, NewDevice
+from fleetbell.testing.makers import a_device
 from server.tests.services.house import URL, House
 
 
@@ -194,3 +195,30 @@ async def test_what_fails_is_not_told(house: House) -> None:
 
     assert await house.pushes() == []
     assert house.device_now(device) == device
+
+
+SAMPLES: dict[str, Any] = {
+    "psk": "0" * 8,
+    "mute": "TRUE",
+    "is_secure": True,
+    "custom_fields": (CustomField("floor", "integer", 3),),
+    "data_aging_days": 7,
+}
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(DeviceChange)])
+def test_whatever_is_to_change_changes_and_nothing_else(name: str) -> None:
+    before, value = a_device(), SAMPLES.get(name, "new")
+
+    after = DeviceChange(**{name: value}).applied_to(before)
+
+    pairs = ((before, after), (before.product, after.product), (before.details, after.details))
+    changed = {
+        word for one, other in pairs for word in words_of(one) if getattr(one, word) != getattr(other, word)
+    }
+    assert changed - {"product", "details"} == {name}
+    assert DeviceChange().applied_to(before) == before
+
+
+def words_of(thing: object) -> list[str]:
+    return list(getattr(thing, "__struct_fields__", ())) or [each.name for each in fields(cast(Any, thing))]

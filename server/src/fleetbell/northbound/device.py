@@ -168,27 +168,12 @@ class DeviceChangeBody(msgspec.Struct, rename="camel"):
     device_config: DeviceConfigBody | None = None
 
     def change(self) -> DeviceChange:
-        config = self.device_config and self.device_config.data_config
-        return DeviceChange(
-            name=self.name,
-            manufacturer_name=self.manufacturer_name,
-            device_type=self.device_type,
-            model=self.model,
-            manufacturer_id=self.manufacturer_id,
-            protocol_type=self.protocol_type,
-            psk=self.psk or None,
-            end_user=self.end_user,
-            imsi=self.imsi,
-            location=self.location,
-            mute=self.mute,
-            organization=self.organization,
-            region=self.region,
-            timezone=self.timezone,
-            ip=self.ip,
-            is_secure=self.is_secure,
-            custom_fields=_custom_fields(self.custom_fields),
-            data_aging_days=config.data_aging_time if config else None,
-        )
+        sent = msgspec.structs.asdict(self)
+        config: DeviceConfigBody | None = sent.pop("device_config")
+        data = config and config.data_config
+        sent["custom_fields"] = _custom_fields(self.custom_fields)
+        sent["psk"] = self.psk or None
+        return DeviceChange(**sent, data_aging_days=data.data_aging_time if data else None)
 
 
 class RegisteredBody(msgspec.Struct, rename="camel", omit_defaults=True):

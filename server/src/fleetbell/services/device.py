@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import msgspec
 
@@ -24,8 +24,6 @@ from fleetbell.errors import (
 )
 from fleetbell.ids import new_id
 from fleetbell.ports.store import EVERY_DEVICE, DeviceFilter, HandOver, Listed, Page, Store, Take, Transaction
-
-T = TypeVar("T")
 
 _PSK = re.compile(r"[0-9A-Fa-f]{8,32}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,128}")
@@ -108,43 +106,19 @@ class DeviceChange:
 
     def applied_to(self, device: Device) -> Device:
         """The device after the change. Raises InputInvalid."""
-        had, kept = device.product, device.details
-        product = Product(
-            _new(self.manufacturer_name, had.manufacturer_name),
-            _new(self.device_type, had.device_type),
-            _new(self.model, had.model),
-        )
-        details = msgspec.structs.replace(
-            kept,
-            end_user=_new(self.end_user, kept.end_user),
-            imsi=_new(self.imsi, kept.imsi),
-            location=_new(self.location, kept.location),
-            mute=_new(self.mute, kept.mute),
-            organization=_new(self.organization, kept.organization),
-            region=_new(self.region, kept.region),
-            timezone=_new(self.timezone, kept.timezone),
-            ip=_new(self.ip, kept.ip),
-            is_secure=_new(self.is_secure, kept.is_secure),
-            custom_fields=_new(self.custom_fields, kept.custom_fields),
-            data_aging_days=_new(self.data_aging_days, kept.data_aging_days),
-        )
-        changed = replace(
-            device,
-            name=_new(self.name, device.name),
-            product=product,
-            manufacturer_id=_new(self.manufacturer_id, device.manufacturer_id),
-            protocol_type=_new(self.protocol_type, device.protocol_type),
-            psk=_new(self.psk, device.psk),
-            details=details,
-        )
+        given = {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
+
+        def those(names: Collection[str]) -> dict[str, Any]:
+            return {name: value for name, value in given.items() if name in names}
+
+        product = replace(device.product, **those([each.name for each in fields(Product)]))
+        details = msgspec.structs.replace(device.details, **those(Details.__struct_fields__))
+        own = those(["name", "manufacturer_id", "protocol_type", "psk"])
+        changed = replace(device, product=product, details=details, **own)
         _check_texts(changed.node_id, changed.name, product, changed.manufacturer_id, changed.protocol_type)
         _check_details(details)
         _check_psk(changed.psk)
         return changed
-
-
-def _new(given: T | None, had: T) -> T:
-    return had if given is None else given
 
 
 class Devices:
