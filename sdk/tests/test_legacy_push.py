@@ -297,7 +297,10 @@ from fleetbell_sdk.legacy.client.invokeapi.PushMessageReceiver import PushMessag
 class Between(PushMessageReceiver):
     pass
 
-class Mine(Between):
+class Beside(PushMessageReceiver):
+    pass
+
+class Mine(Between, Beside):
     def handleDeviceModelDeleted(self):
         print("deleted", request.json["deviceId"], request.blueprint)
 {more}

@@ -253,7 +253,7 @@ def test_a_platform_that_is_away_is_waited_for(trouble: Answer, caplog: pytest.L
             waiting(story.session(rate_wait_s=0)), these(trouble, seen(), trouble, trouble, seen("success"))
         )
 
-    assert len(caplog.records) == 3
+    assert len(caplog.records) == 2  # one for each time that it was away
     assert "op-300 could not be looked at, and will be again" in caplog.text
 
 

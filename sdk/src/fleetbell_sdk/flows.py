@@ -566,19 +566,21 @@ def wait_for_task(
     begun_s = session.now_s()
     pause_s = min(_FIRST_LOOK_S, poll_s)
     seen: Task | None = None
+    failure: Exception | None = None
     while True:
-        failure = None
         try:
             response = yield from call(session, request, rate_wait_s=0)
             found = Task.read(Fields.parse(response.body))
         except (ConnectionFailed, PlatformFailed, RateExceeded) as error:
             if not _passes(error):
                 raise
-            _log.warning("the task %s could not be looked at, and will be again: %s", operation_id, error)
+            if failure is None:  # once for each outage
+                _log.warning("the task %s could not be looked at, and will be again: %s", operation_id, error)
             failure = error
             asked_s = error.retry_after_s if isinstance(error, ApiRefused) else None
             pause_s = max(pause_s, asked_s or 0)
         else:
+            failure = None
             if progress is not None and found != seen:
                 yield Tell(partial(progress, found))
             seen = found

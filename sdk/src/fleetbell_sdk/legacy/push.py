@@ -404,7 +404,7 @@ def _blueprint(name: str, receiver: Callable[[], PushMessageReceiver], door: _Do
 
 def _heir() -> PushMessageReceiver:
     """A new object of the class that inherits from the receiver and from which none inherits."""
-    last = [kind for kind in _family(PushMessageReceiver) if not kind.__subclasses__()]
+    last = list({kind for kind in _family(PushMessageReceiver) if not kind.__subclasses__()})
     if len(last) > 1:
         names = ", ".join(sorted(kind.__name__ for kind in last))
         raise TypeError(
