@@ -365,8 +365,14 @@ def _begin(story: Story, url: str) -> None:
     story.raw("GET", "/iocm/app/dm/v1.4.0/devices?pageNo=0")
     story.raw("POST", "/iocm/app/sec/v1.1.0/login", b"appId=nobody&secret=wrong")
     story.raw("POST", "/iocm/app/sec/v1.1.0/login", b"appId=nobody")
-    do.login()
+    token = f"Bearer {do.login().access_token}"
     do.refresh()
+    for path in ("/iocm/app/dm/v1.4.0/devices?pageNo=0", "/iodm/northbound/v1.5.0/operations?pageNo=0"):
+        story.raw("GET", path, app_key="nobody", Authorization=token)
+        story.raw("GET", path, app_key="app-0001", Authorization="Bearer gone")
+        story.raw("GET", f"{path}&pageNo=1", app_key="app-0001", Authorization=token)
+        story.raw("GET", f"{path}&pageSize=x", app_key="app-0001", Authorization=token)
+    story.raw("GET", "/iocm/app/dm/v1.4.0/devices?appId=another", app_key="app-0001", Authorization=token)
     for notify_type in UPGRADE_TYPES:
         do.subscribe(notify_type, url)
     do.subscribe("swUpgradeResultNotify", url, coalesce=False)

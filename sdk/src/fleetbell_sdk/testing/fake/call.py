@@ -30,7 +30,7 @@ class Call:
     request: Request
     family: Family
     parts: tuple[str, ...]
-    query: Mapping[str, str]
+    query: Mapping[str, tuple[str, ...]]
 
     def wrong(self, why: str) -> Refused:
         """The refusal of an input."""
@@ -38,11 +38,16 @@ class Call:
 
     def text(self, name: str) -> str:
         """A parameter of the query, "" when it is not there."""
-        return self.query.get(name, "")
+        match self.query.get(name, ()):
+            case ():
+                return ""
+            case (value,):
+                return value
+        raise self.wrong(f"{name} is given more than once; send it once")
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A parameter that may come several times."""
-        return tuple(value for each, value in parse_qsl(self.request.query) if each == name)
+        return self.query.get(name, ())
 
     def word(self, name: str, words: Sequence[str]) -> str:
         """The same, for one that has to be one of ``words``."""
@@ -201,9 +206,11 @@ def answer(fleet: Fleet, request: Request) -> Answer:
     raise Unknown(f"the call {request.method} {request.path}")
 
 
-def _query(request: Request, found: _Route) -> dict[str, str]:
+def _query(request: Request, found: _Route) -> dict[str, tuple[str, ...]]:
     """The parameters, as clients old and new write them. Raises Unknown for one that is not known here."""
-    given = {name: value for name, value in parse_qsl(request.query) if value}
+    given: dict[str, tuple[str, ...]] = {}
+    for name, value in parse_qsl(request.query):
+        given[name] = (*given.get(name, ()), value)
     strange = sorted(set(given) - found.knows)
     if strange:
         raise Unknown(f"the parameter {strange[0]} of {request.method} {request.path}")

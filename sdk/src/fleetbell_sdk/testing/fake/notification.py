@@ -30,8 +30,7 @@ class _Asked:
         return [
             each
             for each in fleet.notifications[self.after : self.before - 1]
-            if each.number > fleet.expired
-            and self.device_id in {"", each.device_id}
+            if self.device_id in {"", each.device_id}
             and (not self.notify_types or each.notify_type in self.notify_types)
         ]
 
