@@ -477,6 +477,12 @@ def test_notifications_are_pulled_as_they_would_be_pushed(app: Application) -> N
     assert app.platform.pushes == []
 
 
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_type_that_no_message_has_is_refused_rather_than_waited_for(app: Application, follow: bool) -> None:
+    with pytest.raises(InputInvalid, match="there is no notify_type 'swUpgradeResult'; there are swUp"):
+        next(app.client.notifications(notify_types=["swUpgradeResult"], follow=follow))
+
+
 def test_a_stream_brings_what_happens_while_it_is_read(app: Application) -> None:
     operation_id = app.start("meter-1")
     headers = {"app_key": app.platform.app_id, "Authorization": f"Bearer {app.client.login().access_token}"}

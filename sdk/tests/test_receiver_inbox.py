@@ -17,6 +17,7 @@ from fleetbell_sdk import (
     AsyncReceiver,
     Context,
     FirmwareStateChanged,
+    NotifyType,
     OtherMessage,
     PushMessage,
     Receiver,
@@ -607,6 +608,21 @@ def test_a_receiver_of_every_other_message_asks_for_all_types(inbox: SqliteInbox
     platform = FakePlatform([[]])
     receiver, handled, gaps = a_receiver_with_a_gap(inbox, clock, platform)
     receiver.on(OtherMessage)(print)
+
+    with receiver:
+        push_gap(receiver, clock)
+        handled.wait(3)
+
+    assert platform.asked[0]["notify_types"] == ()
+
+
+@pytest.mark.parametrize("kind", ["moonPhaseChanged", NotifyType.RULE_EVENT])
+def test_a_receiver_of_a_type_that_no_platform_sends_asks_for_all_rather_than_be_refused(
+    inbox: SqliteInbox, clock: Clock, kind: str
+) -> None:
+    platform = FakePlatform([[]])
+    receiver, handled, gaps = a_receiver_with_a_gap(inbox, clock, platform)
+    receiver.on(kind)(print)
 
     with receiver:
         push_gap(receiver, clock)

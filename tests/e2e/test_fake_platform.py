@@ -349,6 +349,7 @@ def _pulled(story: Story, device_id: str) -> None:
     pull(rest.next)
     pull("latest")
     pull("elsewhere-1")
+    story.do.notification_page(notify_types=["swUpgradeResult"])
     pull(page_size=0)
     story.first_event(f"/api/v1/notifications/stream?device_id={device_id}&after={some.next}&{of_upgrades}")
     story.raw("GET", "/api/v1/notifications")

@@ -70,6 +70,12 @@ BODY_LIMIT_BYTES: Final = 64 * 1024
 RETRY_WAITS_S: Final = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
 """With an inbox, the waits between the calls of a handler that raises: eight calls in 1 3/4 hours."""
 
+_SENT: Final = {  # what a platform has; the other types are the original's
+    *wire.UPGRADE_TYPES,
+    wire.NotifyType.DEVICE_ADDED,
+    wire.NotifyType.DEVICE_INFO_CHANGED,
+    wire.NotifyType.DEVICE_DELETED,
+}
 _KEEP_S: Final = 10.0  # the platform waits 15 s for an answer
 _LATEST: Final = "latest"  # what comes from now on
 _AGAIN_S: Final = 5.0  # after what was pulled could not be kept
@@ -410,8 +416,12 @@ class _Door:
         return self.inbox, self._types()
 
     def _types(self) -> tuple[str, ...]:
-        """The types to ask a platform for: those that have a handler; () for all."""
-        return () if self._others is not None else tuple(self._handlers)
+        """The types to ask a platform for: those that have a handler; () for all.
+
+        A platform refuses a type that it never sends, so where a handler is for such a one all are asked for.
+        """
+        wanted = self._handlers.keys()
+        return () if self._others is not None or wanted - _SENT else tuple(wanted)
 
 
 class _Nothing(tuple[Secret, ...]):

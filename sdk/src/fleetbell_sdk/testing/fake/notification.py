@@ -12,8 +12,15 @@ from fleetbell_sdk.testing.fake.door import Answer
 from fleetbell_sdk.testing.fake.fleet import Fleet, Json, Notification
 from fleetbell_sdk.testing.fake.refusals import NOTIFICATIONS, Refused
 from fleetbell_sdk.testing.signing import Delivery
+from fleetbell_sdk.wire import UPGRADE_TYPES, NotifyType
 
 _LATEST: Final = "latest"
+_TYPES: Final = (
+    *UPGRADE_TYPES,
+    NotifyType.DEVICE_ADDED,
+    NotifyType.DEVICE_INFO_CHANGED,
+    NotifyType.DEVICE_DELETED,
+)
 _HEARTBEAT_S: Final = 15.0
 
 
@@ -62,14 +69,19 @@ def follow(fleet: Fleet, call: Call) -> Answer:
 
 
 def _asked(fleet: Fleet, call: Call, after: str) -> _Asked:
-    """Raises Refused for a cursor that is none, or behind which something is not kept any more."""
+    """Raises Refused for a cursor that is none, or behind which something is not kept any more, and for a
+    type that no message has.
+    """
+    notify_types = call.texts("notify_type")
+    for unknown in set(notify_types) - set(_TYPES):
+        raise call.wrong(f"there is no notify_type {unknown!r}; there are {', '.join(_TYPES)}")
     newest = len(fleet.notifications)
     start = newest if after == _LATEST else _number(fleet, call, after, "after") if after else fleet.expired
     if not fleet.expired <= start <= newest:
         raise Refused("900410", "leave after out to begin with the oldest that is kept")
     before = call.text("before")
     end = _number(fleet, call, before, "before") if before else 2**63
-    return _Asked(start, end, call.text("device_id"), call.texts("notify_type"))
+    return _Asked(start, end, call.text("device_id"), notify_types)
 
 
 def _number(fleet: Fleet, call: Call, cursor: str, name: str) -> int:
