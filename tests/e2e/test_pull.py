@@ -95,14 +95,18 @@ async def test_an_application_without_a_subscription_misses_nothing_when_the_pla
 ) -> None:
     async with running_platform(short_path / "data") as platform:
         package, secret, _ = await furnished(platform)
-        port = str(urlsplit(platform.northbound_url).port)
+        ports = {
+            "northbound__port": str(urlsplit(platform.northbound_url).port),
+            "devices__https_port": str(urlsplit(platform.devices_url).port),
+        }
         client = AsyncClient(platform.northbound_url, "meters", secret, ca=platform.ca_file)
         follower = Follower(client)
-        await upgraded(platform, package, prefix="first-")
-        await follower.until(2 * len(STORY))
+        fleet = asyncio.create_task(upgraded(platform, package, prefix="a-", devices=6))
+        await follower.until(9)  # in the middle of the upgrades
         platform.kill()
-    async with running_platform(short_path / "data", northbound__port=port) as platform:
-        await upgraded(platform, package, prefix="second-", devices=4)
+    async with running_platform(short_path / "data", **ports) as platform:
+        async with asyncio.timeout(60):
+            await fleet
         await follower.until(6 * len(STORY))
         everything = [one async for one in client.notifications()]
         await follower.stop()
