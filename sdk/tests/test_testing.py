@@ -96,6 +96,16 @@ def test_a_receiver_that_remembers_takes_a_message_of_another_run_for_new() -> N
     assert first != second
 
 
+def test_a_test_of_a_receiver_alone_loads_no_platform() -> None:
+    program = (
+        "import sys\nfrom fleetbell_sdk.testing import deliver, story\n"
+        "print({'asyncio', 'http.server', 'fleetbell_sdk.testing.fake'} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+    assert ran.stdout == "set()\n"
+
+
 @pytest.mark.parametrize("code", RESULT_CODES)
 def test_every_result_code_arrives(code: str, heard: Heard) -> None:
     deliver(a_receiver(heard), software_result(code), secret=SECRET)

@@ -22,8 +22,10 @@ dev-a FAIL package check failed
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Final
+
 from fleetbell_sdk.signature import new_private_key, new_secret
-from fleetbell_sdk.testing.fake import Called, FakePlatform, NotDelivered, Pushed
 from fleetbell_sdk.testing.messages import (
     REASONS,
     RESULT_CODES,
@@ -53,6 +55,9 @@ from fleetbell_sdk.testing.signing import (
     unsigned,
 )
 from fleetbell_sdk.testing.story import Story, story
+
+if TYPE_CHECKING:
+    from fleetbell_sdk.testing.fake import Called, FakePlatform, NotDelivered, Pushed
 
 __all__ = [
     "REASONS",
@@ -92,3 +97,18 @@ __all__ = [
     "truncated",
     "unsigned",
 ]
+
+_OF_THE_FAKE: Final = {"Called", "FakePlatform", "NotDelivered", "Pushed"}
+
+
+def __getattr__(name: str) -> object:
+    """The fake platform is loaded when it is first used: a test of a receiver alone does not pay for it."""
+    if name not in _OF_THE_FAKE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"{__name__}.fake"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import io
 import ssl
@@ -156,6 +155,8 @@ async def post_asgi(
     What the application raises is raised here. Its lifespan is not run: what it makes when it starts is not
     there, unless the test starts it. In a test that is not asynchronous: ``asyncio.run(post_asgi(...))``.
     """
+    import asyncio  # noqa: PLC0415  (who has such an application has it loaded)
+
     given = _given(message, secret, headers)
     parts = urlsplit(path)
     scope: _Event = {
