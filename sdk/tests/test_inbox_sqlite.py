@@ -217,3 +217,57 @@ def test_messages_that_come_while_a_lane_is_read_from_disk_are_handled_once_and_
     for device in range(3):
         mine = [int(name[2:]) for name in handled if int(name[2:]) % 3 == device]
         assert mine == list(range(device, 300, 3))
+
+
+def test_a_handler_that_ends_after_the_inbox_was_opened_anew_stops_nobody(path: Path) -> None:
+    inbox = SqliteInbox(path)
+    inbox.open(Clock())
+    keep(inbox, an_arrival("a-1"))
+    late = claim_one(inbox)
+    inbox.close()
+    inbox.open(Clock())
+
+    inbox.done(late)
+
+    assert keep(inbox, an_arrival("a-2"), an_arrival("b-1", "dev-b")).new == 2
+    assert set(handle_all(inbox)) >= {"a-2", "b-1"}
+    assert inbox.stock().waiting == 0
+    inbox.close()
+
+
+def test_closing_does_not_wait_for_ever_for_a_handler_in_its_transaction(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fleetbell_sdk.inbox.group._CLOSE_S", 0.05)
+    inbox = SqliteInbox(path)
+    inbox.open(Clock())
+    keep(inbox, an_arrival("a-1"))
+    claim = claim_one(inbox)
+    opened = inbox._at_work
+
+    with inbox.transaction(claim):
+        inbox.keep([an_arrival("a-2")], Told())
+        inbox.close()
+
+    assert "is still being written" in caplog.text
+    assert opened.writer.close()
+    opened.close()
+
+
+def test_many_old_ids_are_forgotten_in_parts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fleetbell_sdk.inbox.sqlite._PRUNED_MOST", 2)
+    clock = Clock()
+    inbox = SqliteInbox(path, remember_days=1)
+    inbox.open(clock)
+    for number in range(7):
+        keep(inbox, an_arrival(f"n-{number}"))
+    inbox.park(claim_one(inbox), error="no")
+    handle_all(inbox)
+    clock.now_s += 2 * 86_400
+    keep(inbox, an_arrival("young"))
+
+    assert inbox.prune() == 6
+
+    stock = inbox.stock()
+    assert (stock.waiting, stock.done, stock.failed) == (1, 0, 1)
+    inbox.close()

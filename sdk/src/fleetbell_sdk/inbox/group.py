@@ -23,6 +23,7 @@ __all__ = ["Done", "End", "GroupWriter", "Keep", "Later", "Park", "Wish"]
 GROUP_MOST: Final = 256  # wishes in one transaction
 PATIENCE_LEAST_S: Final = 0.003  # for messages that are likely to come: their way to the sender and back
 PATIENCE_MOST_S: Final = 0.01
+_CLOSE_S: Final = 10.0
 _AGAIN_S: Final = 1.0  # after a transaction failed, for what has to be written all the same
 
 _log: Final = logging.getLogger("fleetbell_sdk.inbox")
@@ -104,12 +105,15 @@ class GroupWriter:
             if self._keeping >= self._wanted:
                 self._turn.notify()
 
-    def close(self) -> None:
-        """Write what waits, and end."""
+    def close(self) -> bool:
+        """Write what waits, and end; False if that takes too long, such as behind a handler's transaction."""
         with self._turn:
             self._is_closing = True
             self._turn.notify()
-        self._thread.join()
+        self._thread.join(_CLOSE_S)
+        if self._thread.is_alive():
+            _log.error("the inbox is still being written after %.0f s, and is left to itself", _CLOSE_S)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:

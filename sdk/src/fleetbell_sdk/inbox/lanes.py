@@ -134,9 +134,10 @@ class Lanes:
         lane.is_out = True
         return lane
 
-    def has_ready(self) -> bool:
-        """Whether :meth:`take` would give one, whatever the time."""
-        return bool(self._ready)
+    @property
+    def ready(self) -> int:
+        """How many :meth:`take` would give, whatever the time."""
+        return len(self._ready)
 
     def next_due_ms(self) -> int | None:
         """When the next lane that waits for a time is due."""
@@ -191,10 +192,6 @@ class Lanes:
         self._held -= len(lane.waiting)
         lane.waiting = []
         lane.has_more = True
-
-    def out(self, name: str) -> Lane:
-        """The lane of a claim."""
-        return self._busy[name]
 
     def find(self, name: str) -> Lane | None:
         """The lane, if it is in memory."""

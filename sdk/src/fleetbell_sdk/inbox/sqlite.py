@@ -228,9 +228,9 @@ class _Opened:
 
     def close(self) -> None:
         self.wake()
-        self.writer.close()
-        with self._write_lock, self._read_lock:
-            self._files.close()
+        if self.writer.close():
+            with self._write_lock, self._read_lock:
+                self._files.close()
 
     def now_ms(self) -> int:
         return int(self._now_s() * 1000)
@@ -266,7 +266,7 @@ class _Opened:
             lane = self._lanes.take(now_ms)
             due_ms = self._lanes.next_due_ms()
             if lane is not None:
-                if due_ms is not None or self._lanes.has_ready():
+                if due_ms is not None or self._lanes.ready:
                     self._turn.notify()  # someone else has to look after the rest while this one is handled
                 return lane
             left_s = give_up_s - time.monotonic()
@@ -313,6 +313,8 @@ class _Opened:
     def _write(self, keeps: list[Keep], ends: list[End]) -> None:
         with self._write_lock, _transaction(self._writing):
             effects = self._keep_all(keeps) + self._end_all(self._writing, ends)
+        self._kept += sum(keep.outcome.new for keep in keeps)
+        self._repeats += sum(keep.outcome.repeats for keep in keeps)
         self._take_effect(effects)
 
     def _take_effect(self, effects: list[_Effect]) -> None:
@@ -320,7 +322,8 @@ class _Opened:
         with self._turn:
             for effect in effects:
                 effect(self._lanes)
-            self._turn.notify(len(effects))
+            # A worker that sleeps until a lane is due looks anew at when that is.
+            self._turn.notify(self._lanes.ready + (self._lanes.next_due_ms() is not None))
 
     def _keep_all(self, keeps: list[Keep]) -> list[_Effect]:
         if not keeps:
@@ -352,8 +355,6 @@ class _Opened:
             keep.outcome = Kept(new, len(keep.arrivals) - new)
             if keep.cursor is not None:
                 self._writing.execute("UPDATE fleetbell_inbox SET pulled_to = ?", (keep.cursor,))
-            self._kept += new
-            self._repeats += len(keep.arrivals) - new
         return effects
 
     def _repeated(self, arrival: Arrival, *, again: bool) -> list[_Effect]:
@@ -496,18 +497,23 @@ class _Opened:
         before_ms = self.now_ms() - self._remember_ms
         pruned = after = 0
         while True:
-            with self._write_lock, _transaction(self._writing):
-                rows = self._writing.execute(
-                    "SELECT number, kept_at_ms, state = 1 AND ended_at_ms < ? FROM fleetbell_message"
-                    " WHERE number > ? ORDER BY number LIMIT ?",
-                    (before_ms, after, _PRUNED_MOST),
-                ).fetchall()
-                old = [(number,) for number, _, is_old in rows if is_old]
-                self._writing.executemany("DELETE FROM fleetbell_message WHERE number = ?", old)
-            pruned += len(old)
-            if len(rows) < _PRUNED_MOST or rows[-1][1] >= before_ms:
+            rows = self._read(
+                "SELECT number, kept_at_ms FROM fleetbell_message WHERE number > ? ORDER BY number LIMIT ?",
+                after,
+                _PRUNED_MOST,
+            )
+            if not rows:
                 return pruned
-            after = rows[-1][0]
+            last, kept_at_ms = rows[-1]
+            with self._write_lock, _transaction(self._writing):
+                pruned += self._writing.execute(
+                    "DELETE FROM fleetbell_message"
+                    " WHERE number > ? AND number <= ? AND state = 1 AND ended_at_ms < ?",
+                    (after, last, before_ms),
+                ).rowcount
+            if kept_at_ms >= before_ms:
+                return pruned  # what follows came later
+            after = last
 
     def stock(self) -> Stock:
         [(waiting, done, failed)] = self._read(
@@ -562,16 +568,19 @@ def _raised(name: str, sequence: int) -> _Effect:
 
 def _filled(name: str) -> _Effect:
     def tell(lanes: Lanes) -> None:
-        lane = lanes.out(name)
-        lanes.reread(lane)
-        lanes.give_back(lane, 0)
+        lane = lanes.find(name)
+        if lane is not None:
+            lanes.reread(lane)
+            lanes.give_back(lane, 0)
 
     return tell
 
 
 def _ended(end: End) -> _Effect:
     def tell(lanes: Lanes) -> None:
-        lane = lanes.out(end.claim.arrival.lane)
+        lane = lanes.find(end.claim.arrival.lane)
+        if lane is None:  # the inbox was closed and opened again while the handler ran
+            return
         if isinstance(end, Later):
             lanes.later(lane, end.claim.number, end.due_at_ms, is_gap=end.is_gap)
         else:
