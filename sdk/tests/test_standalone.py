@@ -427,6 +427,19 @@ def test_what_is_wrong_with_a_certificate_is_said_with_its_file(
             serve(receiver, "127.0.0.1", 0, certfile, keyfile)
 
 
+def test_tls_at_a_port_for_plain_http_is_answered_at_once_and_told(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        serve(receiver, "127.0.0.1", 0, plain_http=True) as server,
+        raw(server) as client,
+        pytest.raises(ssl.SSLError),
+    ):
+        ssl.create_default_context().wrap_socket(client, server_hostname="localhost")
+
+    assert "TLS came to a port for plain HTTP; use http, or give the server a certificate" in caplog.text
+
+
 @pytest.mark.parametrize("port", ["8000", 65536, -1])
 def test_a_port_that_cannot_be_is_refused(receiver: Receiver, port: Any) -> None:
     with pytest.raises(ValueError, match=f"a number from 0 to 65535, not {port!r}"):

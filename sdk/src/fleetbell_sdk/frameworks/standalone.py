@@ -39,6 +39,10 @@ __all__ = ["Push", "Server", "serve"]
 _log: Final = logging.getLogger("fleetbell_sdk.standalone")
 _HEAD_END: Final = b"\r\n\r\n"
 _GO_ON: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_HANDSHAKE: Final = b"\x16"  # how TLS begins, and no method
+_NOT_PLAIN: Final = Reply.text(
+    400, "TLS came to a port for plain HTTP; use http, or give the server a certificate"
+)
 _PIECE_BYTES: Final = 64 * 1024
 _LINGER_S: Final = 1.0  # how long a client that was refused may go on sending
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -315,6 +319,7 @@ class _Connection:
         self.is_busy, self.is_idle = True, False
         head = raw if isinstance(raw, Reply) else read_head(raw)
         if isinstance(head, Reply):
+            _log.warning("refused a request from %s: %s", self._address, head.body.decode())
             self._refuse(head)
             return False
         body = self._body(head, reader)
@@ -368,12 +373,14 @@ class _Reader:
         self._deadline = time.monotonic() + self._request_s if self._come else None
 
     def head(self) -> bytes | Reply | None:
-        """The next head with its last line's end; None when none came; an answer when it is too long."""
+        """The next head with its last line's end; None when none came; an answer when it can be none."""
         seen = 0
         while (end := self._come.find(_HEAD_END, max(0, seen - 3))) < 0:
             seen = len(self._come)
             if seen > HEAD_LIMIT_BYTES or not self._receive():
                 break
+            if self._come.startswith(_HANDSHAKE):
+                return _NOT_PLAIN
         if max(seen, end) > HEAD_LIMIT_BYTES:
             return Reply.text(431, f"the head of a request has at most {HEAD_LIMIT_BYTES} bytes")
         if end < 0:
