@@ -1,6 +1,7 @@
 """What is said when a platform is not reached: which address, what was wrong, and what to do."""
 
 import asyncio
+import io
 import os
 import re
 import socket
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -145,6 +147,52 @@ def test_a_ca_file_that_is_not_there_or_has_no_certificate_is_named(login: Login
     for path in (missing, empty):
         with pytest.raises(OSError, match=f"the CA file cannot be used.*{re.escape(os.fspath(path))}"):
             login("https://127.0.0.1:1", path)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:8743",
+        "ftp://127.0.0.1",
+        "https://",
+        "https://h:87x3",
+        "https://h:87430",
+        "https://h:0",
+        "https://[::1",
+    ],
+)
+def test_a_url_that_cannot_be_is_refused_with_one_that_can(
+    kind: type[Client | AsyncClient], url: str
+) -> None:
+    with pytest.raises(
+        ValueError, match=f"such as https://platform.example:8743, not {re.escape(repr(url))}"
+    ):
+        kind(url, "app-0001", "s3cret")
+
+
+@pytest.mark.parametrize(("host", "port"), [("https://127.0.0.1", "8743"), ("127.0.0.1", "87x3")])
+def test_an_address_that_cannot_be_is_refused_in_old_settings(host: str, port: str) -> None:
+    info = {"platformIp": host, "platformPort": port, "appId": "app-0001", "secret": "s3cret"}
+
+    with pytest.raises(ValueError, match="platformIp and platformPort are such as 10.0.0.1 and 8743, not"):
+        legacy.Authentication().getAuthToken(info)
+
+
+def test_an_authority_that_is_none_is_refused_rather_than_passed_over() -> None:
+    given: dict[Any, type[Exception]] = {"": ValueError, False: TypeError, "-----BEGIN no more": OSError}
+    for ca, kind in given.items():
+        with pytest.raises(kind, match="^ca is "):
+            Client("https://platform.example:8743", "app-0001", "s3cret", ca=ca)
+
+
+@pytest.mark.parametrize("package", [b"firmware", io.StringIO("firmware")])
+def test_a_package_that_is_no_file_of_bytes_is_refused_before_anything_is_sent(package: Any) -> None:
+    with (
+        Client("http://127.0.0.1:1", "app-0001", "s3cret") as client,
+        pytest.raises(TypeError, match=r"such as open\(path, 'rb'\)"),
+    ):
+        client.upload_package(package, file_type="firmwarePackage", version="1")
 
 
 def test_a_setting_that_is_missing_is_named() -> None:

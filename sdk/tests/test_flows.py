@@ -4,12 +4,12 @@ import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
-from fleetbell_sdk import errors, flows
-from fleetbell_sdk.bodies import DeviceInfo, Policy, Tally, Targets
+from fleetbell_sdk import SoftwareResult, errors, flows, pulling
+from fleetbell_sdk.bodies import DeviceInfo, Fields, Package, Policy, Tally, Targets, written_time
 from fleetbell_sdk.errors import ApiRefused, ResponseUnreadable, TokenInvalid
 from fleetbell_sdk.flows import Flow, Request, Response, Session, Step
 
@@ -18,6 +18,10 @@ from .scripted import a_token
 T = TypeVar("T")
 
 LOGIN = "/iocm/app/sec/v1.1.0/login"
+A_PACKAGE: Any = Package.read(Fields({"fileId": "pkg-1"}))
+A_CLASS: Any = SoftwareResult
+A_DICTIONARY: Any = {}
+A_TEXT: Any = "2026-11-21"
 TASK = {
     "operationId": "op-300",
     "createTime": "20261120T100000Z",
@@ -336,6 +340,32 @@ def test_a_task_for_groups_names_them_with_their_product() -> None:
             "manufacturerName": "Acme",
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda do: flows.create_task(do, "softwareUpgrade", A_PACKAGE, ["dev-a"], None), "an id is a text"),
+        (lambda do: flows.create_task(do, "softwareUpgrade", "pkg-1", [A_PACKAGE], None), "package.file_id"),
+        (
+            lambda do: flows.create_task(do, "softwareUpgrade", "pkg-1", [], A_DICTIONARY),
+            r"give a Policy.*, not dict",
+        ),
+        (lambda do: flows.task(do, A_PACKAGE), "an id is a text.* not Package"),
+        (lambda do: flows.subscribe(do, A_CLASS, "https://app.example:443/push"), "is named, such as"),
+        (lambda do: pulling.Wanted.of(None, None, None, [A_CLASS]), "is named, such as"),
+        (
+            lambda do: pulling.Wanted.of(None, None, None, "ruleEvent"),
+            r"such as \['ruleEvent'\], not one text",
+        ),
+        (lambda do: written_time(A_TEXT), r"datetime.now\(UTC\), not '2026-11-21'"),
+    ],
+)
+def test_a_thing_in_the_place_of_its_name_is_refused_with_what_is_wanted(
+    call: Callable[[Any], Any], told: str
+) -> None:
+    with pytest.raises(TypeError, match=told):
+        next(call(a_session()))
 
 
 def test_a_policy_without_a_time_zone_is_refused_here() -> None:

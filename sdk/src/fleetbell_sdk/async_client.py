@@ -689,7 +689,7 @@ class AsyncClient:
         Raises:
             CursorExpired: something after the cursor is not kept any more.
         """
-        wanted = Wanted(after, before, device_id, tuple(notify_types))
+        wanted = Wanted.of(after, before, device_id, notify_types)
         return await self._call(pulling.page(self._session, wanted, page_size=page_size))
 
     def notifications(
@@ -712,7 +712,7 @@ class AsyncClient:
             CursorExpired: something after the cursor is not kept any more.
             ValueError: ``follow`` and ``before`` together.
         """
-        wanted = Wanted(after, before, device_id, tuple(notify_types))
+        wanted = Wanted.of(after, before, device_id, notify_types)
         if follow and before is not None:
             raise ValueError("what is followed has no end; leave out before, or follow")
         return self._follow(Following(wanted)) if follow else self._pull(wanted)

@@ -478,10 +478,13 @@ def written_time(time: datetime | None) -> str | None:
     """A time as the wire has it, in UTC; None stays.
 
     Raises:
+        TypeError: it is no time.
         ValueError: it has no time zone.
     """
     if time is None:
         return None
+    if not isinstance(time, datetime):
+        raise TypeError(f"times are such as datetime.now(UTC), not {time!r}")
     if time.tzinfo is None:
         raise ValueError("times need a time zone, such as datetime.now(UTC)")
     return time.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -6,6 +6,7 @@ client does not always make one.
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import ssl
@@ -61,20 +62,30 @@ def options(base_url: str, ca: Authority, *, timeout_s: float, proxy_from_env: b
     """The settings for a client.
 
     Raises:
-        ValueError: ``base_url`` is not http or https with a host.
+        ValueError: ``base_url`` is not http or https with a host and a port that can be; or ``ca`` is "".
         OSError: the CA file cannot be read, or has no certificate in it.
     """
     import httpx2  # noqa: PLC0415  (see the module)
 
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"https", "http"} or not parts.hostname:
-        raise ValueError(f"the platform's URL is such as https://platform.example:8743, not {base_url!r}")
     return Options(
         base_url=base_url.rstrip("/"),
-        verify=_context(ca, needed=parts.scheme == "https"),
+        verify=_context(ca, needed=_scheme(base_url) == "https"),
         timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 5.0)),
         trust_env=proxy_from_env,
     )
+
+
+def _scheme(base_url: str) -> str:
+    """The scheme of a platform's URL. Raises ValueError."""
+    wrong = f"the platform's URL is such as https://platform.example:8743, not {base_url!r}"
+    try:
+        parts = urlsplit(base_url)
+        fits = parts.scheme in {"https", "http"} and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:  # of the port, or of an address in brackets
+        raise ValueError(f"{wrong}: {error}") from error
+    if not fits:
+        raise ValueError(wrong)
+    return parts.scheme
 
 
 def _context(ca: Authority, *, needed: bool) -> ssl.SSLContext:
@@ -85,9 +96,20 @@ def _context(ca: Authority, *, needed: bool) -> ssl.SSLContext:
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # unused, and far cheaper than the system's roots
         case None:
             return ssl.create_default_context()
+        case "":  # for ssl it is as if there were none
+            raise ValueError("ca is empty; name a CA file, or leave it out to trust the system's roots")
         case str() if "-----BEGIN" in ca:
-            return ssl.create_default_context(cadata=ca)
-    return trusting(ca)
+            return _trusting_text(ca)
+        case str() | os.PathLike():
+            return trusting(ca)
+    raise TypeError(f"ca is a file's path, PEM text or an SSLContext, not {type(ca).__name__}")
+
+
+def _trusting_text(pem: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cadata=pem)
+    except ssl.SSLError as error:
+        raise OSError(f"ca is no PEM text of a certificate: {error.reason or error}") from error
 
 
 def trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
@@ -228,8 +250,19 @@ def opened(package: PackageFile, filename: str | None) -> Iterator[tuple[BinaryI
         with path.open("rb") as file:
             yield file, filename or path.name
         return
+    _refuse_text(package)
     name = getattr(package, "name", "")
     yield package, filename or (Path(name).name if isinstance(name, str) else "") or "package"
+
+
+def _refuse_text(package: object) -> None:
+    """Say what a package is to somebody who gave its bytes, or opened it for text."""
+    if isinstance(package, bytes | io.TextIOBase):
+        given = "bytes" if isinstance(package, bytes) else "a file opened for text"
+        raise TypeError(
+            f"a package is a path or a file opened for bytes, such as open(path, 'rb') or io.BytesIO(data), "
+            f"not {given}"
+        )
 
 
 def package_fields(

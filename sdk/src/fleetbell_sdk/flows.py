@@ -330,7 +330,7 @@ def register_device(
         timeout=timeout_s,
         isSecure=is_secure,
         productId=product_id,
-        deviceInfo=info.written() if info is not None else None,
+        deviceInfo=_written(info, DeviceInfo),
         customFields=written_custom_fields(custom_fields),
     )
     path = _REGISTER_WITH_SECRET if with_secret else _REGISTER
@@ -470,7 +470,27 @@ def _members(group_id: str, device_ids: Iterable[str]) -> Json:
 def _ids(device_ids: Iterable[str]) -> list[str]:
     if isinstance(device_ids, str):
         raise TypeError("devices is a list of device ids, not one string")
-    return list(device_ids)
+    return list(map(_id, device_ids))
+
+
+def _id(given: object) -> str:
+    """An id. Who gives the whole thing, such as a device, is told so before JSON knows nothing of it."""
+    if not isinstance(given, str):
+        raise TypeError(f"an id is a text, such as device.device_id or package.file_id, not {_kind(given)}")
+    return given
+
+
+def _kind(given: object) -> str:
+    return type(given).__name__
+
+
+def _written(given: Policy | DeviceInfo | None, kind: type[Policy] | type[DeviceInfo]) -> object:
+    """The wire's form of what is one of our own classes, and no dictionary; None stays."""
+    if given is None:
+        return None
+    if not isinstance(given, kind):
+        raise TypeError(f"give a {kind.__name__}, such as {kind.__name__}(...), not {_kind(given)}")
+    return given.written()
 
 
 def upload_package(
@@ -540,9 +560,9 @@ def create_task(
 ) -> Flow[str]:
     """Create a ``softwareUpgrade`` or ``firmwareUpgrade`` task, and tell its operation id."""
     body = _set(
-        fileId=file_id,
+        fileId=_id(file_id),
         targets=devices.written() if isinstance(devices, Targets) else {"devices": _ids(devices)},
-        policy=policy.written() if policy is not None else None,
+        policy=_written(policy, Policy),
     )
     fields = yield from _object(session, _json("POST", f"{_OPERATIONS}/{kind}", body))
     return fields.needed("operationId")
@@ -646,11 +666,18 @@ def stop_task(session: Session, operation_id: str) -> Flow[None]:
     yield from call(session, _request("POST", f"{_OPERATIONS}/{_segment(operation_id)}/stop"))
 
 
+def type_name(given: object) -> str:
+    """The name of a notify type; a message class has it as ``notify_type``."""
+    if not isinstance(given, str):
+        raise TypeError(f"a type is named, such as by SoftwareResult.notify_type, not {given!r}")
+    return str(given)
+
+
 def subscribe(
     session: Session, notify_type: str, callback_url: str, *, coalesce: bool | None = None
 ) -> Flow[None]:
     """Subscribe to management data. The field is ``callbackurl`` here and ``callbackUrl`` elsewhere."""
-    body: dict[str, object] = {"notifyType": str(notify_type), "callbackurl": callback_url}
+    body: dict[str, object] = {"notifyType": type_name(notify_type), "callbackurl": callback_url}
     if coalesce is not None:
         body["coalesce"] = coalesce
     yield from call(session, _json("POST", _SUBSCRIBE, body))
@@ -658,7 +685,7 @@ def subscribe(
 
 def subscribe_service_data(session: Session, notify_type: str, callback_url: str) -> Flow[Subscription]:
     """Subscribe to service data, whose answer is the subscription."""
-    body = {"notifyType": str(notify_type), "callbackUrl": callback_url}
+    body = {"notifyType": type_name(notify_type), "callbackUrl": callback_url}
     return Subscription.read((yield from _object(session, _json("POST", _SUBSCRIPTIONS, body))))
 
 
@@ -739,4 +766,4 @@ def _segment(text: str) -> str:
     """A path segment. An empty id would name the list instead of one thing."""
     if not text:
         raise ValueError("an id is empty")
-    return quote(text, safe="")
+    return quote(_id(text), safe="")

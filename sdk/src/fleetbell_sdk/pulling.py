@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
@@ -20,7 +20,7 @@ from fleetbell_sdk.errors import (
     RateExceeded,
     ResponseUnreadable,
 )
-from fleetbell_sdk.flows import Flow, Request, Response, Session, call
+from fleetbell_sdk.flows import Flow, Request, Response, Session, call, type_name
 from fleetbell_sdk.notification import Notification, NotificationPage
 
 _log = logging.getLogger("fleetbell_sdk")
@@ -46,6 +46,19 @@ class Wanted:
     before: str | None = None
     device_id: str | None = None
     notify_types: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, after: str | None, before: str | None, device_id: str | None, notify_types: Iterable[str]
+    ) -> Wanted:
+        """What a caller named.
+
+        Raises:
+            TypeError: the types are one text, whose letters would be taken for types, or not texts.
+        """
+        if isinstance(notify_types, str):
+            raise TypeError(f"notify_types is a list of types, such as [{notify_types!r}], not one text")
+        return cls(after, before, device_id, tuple(map(type_name, notify_types)))
 
     def at(self, cursor: str | None) -> Wanted:
         """The same from another place on."""

@@ -45,6 +45,13 @@ async def test_a_wrong_secret_and_an_unknown_application_are_told_alike(
         await house.access.login(application_id, secret or made.login_secret)
 
 
+async def test_who_logs_in_with_the_signing_secret_is_told_that_it_is_the_other(house: House) -> None:
+    made = await house.application()
+
+    with pytest.raises(CredentialsInvalid, match="whsec_ marks the one that signs pushes"):
+        await house.access.login("app-1", made.signing_secret)
+
+
 @pytest.mark.parametrize(("application_id", "secret"), [("", "secret"), ("app-1", "")])
 async def test_a_login_needs_both_fields(house: House, application_id: str, secret: str) -> None:
     with pytest.raises(CredentialsMissing):

@@ -223,9 +223,17 @@ def _client(info: ClientSettings) -> httpx2.Client:
     with _lock:
         client = _clients.get(key)
         if client is None:
-            base_url = f"https://{info['platformIp']}:{info['platformPort']}"
+            base_url = _base_url(str(info["platformIp"]), str(info["platformPort"]))
             client = _clients[key] = httpx2.Client(base_url=base_url, verify=_context(info), trust_env=False)
     return client
+
+
+def _base_url(host: str, port: str) -> str:
+    if not port.isdigit() or "/" in host:
+        raise ValueError(
+            f"platformIp and platformPort are such as 10.0.0.1 and 8743, not {host!r} and {port!r}"
+        )
+    return f"https://{host}:{port}"
 
 
 def _context(info: ClientSettings) -> ssl.SSLContext:

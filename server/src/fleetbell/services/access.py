@@ -118,7 +118,11 @@ class Access:
             raise CredentialsMissing("appId and secret are both needed, and neither may be empty")
         application = self._store.reading.application(application_id)
         if application is None or not application.accepts(secret, at_ms=self._clock.now_ms()):
-            raise CredentialsInvalid("no application has this id and this secret; check both")
+            is_other = secret.startswith("whsec_")
+            remedy = (
+                "whsec_ marks the one that signs pushes, log in with the other" if is_other else "check both"
+            )
+            raise CredentialsInvalid(f"no application has this id and this secret; {remedy}")
         return application
 
     def _good(self, token: Token, application_id: str) -> bool:
