@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fleetbell.adapters.sqlite.store import SqliteStore
+from fleetbell.cli.commands import run
 from fleetbell.domain.delivery import DELIVERED, Dead, DeadReason, Settlement, Tried, Verdict
 from fleetbell.domain.endpoint import Health
 from fleetbell.ports.store import Transaction
@@ -81,6 +82,25 @@ def test_one_message_is_shown_by_its_number_or_by_what_the_receiver_saw(used: Sh
     assert used(f"delivery show {webhook_id}").startswith(f"webhook-id  {webhook_id}\nbody        dead\n")
     assert "there is no delivery '9'" in used("delivery show 9", code=1)
     assert "there is no message with the webhook-id 'nothing'" in used("delivery show nothing", code=1)
+
+
+def test_a_message_that_nobody_subscribed_to_is_shown_as_one(
+    used: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def tell() -> str:
+        store = SqliteStore.open(used.folder / "fleetbell.db")
+        made = [a_notification("kept", notify_type="fwUpgradeResultNotify", application_id=APP)]
+        await store.write(lambda tx: tx.add_notifications(made, take=lambda _: False, at_ms=0))
+        await store.close()
+        return f"msg-{store.instance}-4"
+
+    webhook_id = asyncio.run(tell())
+    capsys.readouterr()
+
+    assert run(["delivery", "show", webhook_id, "--folder", str(used.folder)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"webhook-id  {webhook_id}\nbody        kept\n"
+    assert "on its way to nobody" in printed.err
 
 
 def test_an_attempt_without_an_end_says_so(used: Shell) -> None:

@@ -161,6 +161,8 @@ async def show(name: str, *, json: bool = False, place: Place = HERE) -> None:
         print_json(NotificationView(webhook_id=webhook_id, body=found.body, deliveries=chosen))
         return
     print_facts((("webhook-id", webhook_id), ("body", found.body)))
+    if not chosen:
+        remark("It is on its way to nobody: no subscription asked for it, or the log no longer has it.")
     for traced in chosen:
         say("")
         _print_delivery(traced)
