@@ -243,7 +243,9 @@ def test_a_group_is_filled_and_upgraded(shell: Shell, tmp_path: Path) -> None:
     assert members == [{"device_id": ids[1], "node_id": "meter-2"}]
     assert task["tally"]["total"] == 1
     assert "north" in shell("group list")
-    shell("group delete hall")
+    assert shell.json("group change hall --name yard --most 1")["devices_most"] == 1
+    assert "the group takes 1 devices" in shell("group add yard --all", code=1)
+    shell("group delete yard")
     assert "There is no device group" not in shell("group list")  # it is a remark
     assert shell.json("group list") == []
 
@@ -603,7 +605,7 @@ def test_a_task_keeps_the_policy_that_its_options_say(shell: Shell, tmp_path: Pa
         ("meter-1 --online --window 2090-01-01T00:00Z 2090-01-01T08:00Z", "leave out one of the two"),
         ("meter-1 --all", "not both"),
         ("meter-1 --group hall", "not both"),
-        ("--group hall", "groups need targets.manufacturerName"),
+        ("--group hall", "name it with --manufacturer, --device-type and --model"),
         ("--group hall --manufacturer a --device-type b --model c", "no device group 'hall'"),
     ],
 )

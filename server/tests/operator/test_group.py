@@ -22,12 +22,14 @@ async def test_a_group_is_made_filled_shown_emptied_and_deleted(
     devices = await door.get(f"{path}/devices")
     shown = await door.get(path)
     [listed] = (await door.get("/groups", params={"name": "hall"})).json()["items"]
+    changed = await door.put(path, json={"description": "south", "devices_most": 0})
     removed = await door.post(f"{path}/remove", json={"device_ids": [device_id, "dev-0"]})
     deleted = await door.delete(path)
 
     assert (made.status_code, made.json()["devices"]) == (201, 0)
     assert added.json() == shown.json() == listed == {**made.json(), "devices": 1}
     assert devices.json() == {"total": 1, "items": [{"device_id": device_id, "node_id": "meter-1"}]}
+    assert changed.json() == {**added.json(), "description": "south", "devices_most": 0}
     assert removed.json()["devices"] == 0
     assert deleted.status_code == 204
     assert (await door.get("/groups")).json() == {"total": 0, "items": []}
@@ -49,9 +51,10 @@ async def test_what_a_group_cannot_be_is_refused(
         await door.post(f"{path}/add", json={"device_ids": ["dev-0"]}),
         await door.post(f"{path}/remove", json={"device_ids": [f"dev-{number}" for number in range(1001)]}),
         await door.post("/groups/grp-0/add", json={"device_ids": []}),
+        await door.put(path, json={"name": ""}),
     ]
 
-    assert [each.status_code for each in refusals] == [409, 404, 400, 409, 404, 400, 404]
+    assert [each.status_code for each in refusals] == [409, 404, 400, 409, 404, 400, 404, 400]
     assert (await door.get("/groups")).json()["total"] == 1
 
 

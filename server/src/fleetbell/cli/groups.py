@@ -10,7 +10,7 @@ from fleetbell.cli.devices import device_ids
 from fleetbell.cli.door import Operator, Query, operator
 from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import Failed, counted, print_facts, print_json, print_table, remark, say
-from fleetbell.operator.views import GroupDevices, GroupToCreate, GroupView, Items, MemberView
+from fleetbell.operator.views import GroupChange, GroupDevices, GroupToCreate, GroupView, Items, MemberView
 from fleetbell.services.group import DEVICES_MOST
 
 app = App(name="group", help="Device groups.", default_parameter=PLAIN)
@@ -117,6 +117,44 @@ async def show(group: str, *, app: str | None = None, json: bool = False, place:
             *((f"  {member.node_id}", member.device_id) for member in members),
         )
     )
+
+
+@app.command
+async def change(
+    group: str,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    most: int | None = None,
+    app: str | None = None,
+    json: bool = False,
+    place: Place = HERE,
+) -> None:
+    """Change the name, the remark or the limit of a device group; what is not named stays.
+
+    Parameters
+    ----------
+    group: str
+        Its id or its name.
+    name: str
+        Its new name. Tasks that were made keep the old one.
+    description: str
+        The new remark.
+    most: int
+        How many devices it takes from now on; 0: any number.
+    app: str
+        The application, when several have a group of this name.
+    json: bool
+        The group as one JSON object instead of a line.
+    """
+    wanted = GroupChange(name=name, description=description, devices_most=most)
+    async with operator(place.settings().settings) as door:
+        found = await _found(door, group, app)
+        changed = await door.put(f"/groups/{found.group_id}", GroupView, wanted)
+    if json:
+        print_json(changed)
+    else:
+        remark(f"{changed.name} has {counted(changed.devices, 'device')}.")
 
 
 @app.command

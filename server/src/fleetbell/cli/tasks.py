@@ -70,16 +70,7 @@ async def create(
     async with operator(place.settings().settings) as door:
         wanted = await door.get(f"/packages/{package}", PackageView)
         if group:
-            tasks = [
-                NewTask(
-                    file_id=package,
-                    groups=group,
-                    manufacturer_name=manufacturer or wanted.manufacturer_name,
-                    device_type=device_type or wanted.device_type,
-                    model=model or wanted.model,
-                    policy=policy,
-                )
-            ]
+            tasks = [_for_groups(group, (manufacturer, device_type, model), wanted, policy)]
         else:
             ids = await device_ids(door, wanted.application_id, devices)
             parts = [ids[start : start + TARGETS_MOST] for start in range(0, len(ids), TARGETS_MOST)]
@@ -220,6 +211,28 @@ def waits_words(task: TaskView) -> str:
             return f"its retry{when}"
         case "stop":
             return "being stopped"
+
+
+def _for_groups(
+    groups: list[str], named: tuple[str, str, str], package: PackageView, policy: dict[str, object] | None
+) -> NewTask:
+    """The task for the devices of groups that are this product; what is not named of it the package says."""
+    said = (package.manufacturer_name, package.device_type, package.model)
+    product = [name or known for name, known in zip(named, said, strict=True)]
+    if not all(product):
+        raise Failed(
+            "a task for groups is for devices of one product, and the package does not say which: "
+            "name it with --manufacturer, --device-type and --model"
+        )
+    manufacturer, device_type, model = product
+    return NewTask(
+        file_id=package.file_id,
+        groups=groups,
+        manufacturer_name=manufacturer,
+        device_type=device_type,
+        model=model,
+        policy=policy,
+    )
 
 
 def _policy(online: bool, window: tuple[str, str] | None, retries: int) -> dict[str, object] | None:

@@ -6,7 +6,7 @@ from fleetbell.domain.group import Group
 from fleetbell.errors import DeviceUnknown, GroupDevicesTooMany, GroupFull, GroupNameTaken, GroupUnknown
 from fleetbell.operator.exchange import Pages, PagesOf, Services, items
 from fleetbell.operator.operation import Call, Table
-from fleetbell.operator.views import GroupDevices, GroupToCreate, GroupView, Items, MemberView
+from fleetbell.operator.views import GroupChange, GroupDevices, GroupToCreate, GroupView, Items, MemberView
 from fleetbell.services.group import GroupWords
 
 
@@ -40,6 +40,19 @@ def declare(table: Table, services: Services) -> None:
     async def show(call: Call) -> GroupView:
         """Show a device group."""
         return GroupView.of(_found(call))
+
+    @table.put("/groups/{group_id}", refusals=(GroupUnknown, GroupNameTaken, GroupFull))
+    async def change(call: Call, body: GroupChange) -> GroupView:
+        """Change the name, the description or the limit of a device group."""
+        group = _found(call)
+        changed = await groups.modify(
+            group.application_id,
+            group.group_id,
+            name=body.name,
+            description=body.description,
+            devices_most=body.devices_most,
+        )
+        return GroupView.of(changed)
 
     @table.delete("/groups/{group_id}", refusals=(GroupUnknown,))
     async def delete(call: Call) -> None:

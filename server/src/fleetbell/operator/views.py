@@ -349,6 +349,14 @@ class GroupToCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     device_ids: list[str] = []
 
 
+class GroupChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change of a device group; what is left out stays."""
+
+    name: str | None = None
+    description: str | None = None
+    devices_most: int | None = None
+
+
 class GroupDevices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Devices to put into a group, or to take out of it; at most 1,000."""
 
