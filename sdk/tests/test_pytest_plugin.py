@@ -43,9 +43,12 @@ def test_the_marker_has_its_arguments_and_a_wrong_one_is_named(pytester: pytest.
         """
         import pytest
 
+        pytestmark = pytest.mark.fleetbell_platform(app_id="our-app", login_secret="s")
+
         @pytest.mark.fleetbell_platform(app_id="my-app", tls=True)
         def test_made_to_measure(fleetbell_platform, fleetbell_client):
             assert fleetbell_platform.client_info["appId"] == "my-app"
+            assert fleetbell_platform.client_info["secret"] == "s"
             assert fleetbell_client.login().access_token
 
         @pytest.mark.fleetbell_platform(tsl=True)

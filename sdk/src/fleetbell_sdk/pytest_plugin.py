@@ -6,7 +6,7 @@ pytest finds it by itself where ``fleetbell-sdk`` is installed; who does not ask
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,8 +39,12 @@ def fleetbell_platform(request: pytest.FixtureRequest) -> Iterator[FakePlatform]
     """A fake platform that ends with the test; see fleetbell_sdk.testing.FakePlatform."""
     from fleetbell_sdk.testing import FakePlatform  # noqa: PLC0415  (only for tests that ask for it)
 
-    marker = request.node.get_closest_marker("fleetbell_platform")
-    with FakePlatform(**(marker.kwargs if marker else {})) as platform:
+    arguments: dict[str, Any] = {}
+    for marker in request.node.iter_markers(
+        "fleetbell_platform"
+    ):  # of the test, then of its class and module
+        arguments = {**marker.kwargs, **arguments}
+    with FakePlatform(**arguments) as platform:
         yield platform
 
 
