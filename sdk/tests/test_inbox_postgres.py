@@ -184,6 +184,18 @@ def test_processes_that_keep_the_same_messages_at_the_same_time_do_not_stop_each
     assert sum(stock.repeats for stock in stocks) == 200
 
 
+def test_a_lane_that_is_always_busy_does_not_keep_others_from_their_retries(pair: Pair, clock: Clock) -> None:
+    one, _ = pair
+    keep(one, an_arrival("a-1"))
+    one.later(claim_one(one), clock.now_ms + 1000, error="no")
+    settled(one)
+    clock.now_s += 2
+
+    keep(one, an_arrival("b-1", "dev-b"))
+
+    assert claim_one(one).arrival.webhook_id == "a-1"
+
+
 def test_a_connection_that_broke_is_opened_anew(pair: Pair, dsn: str) -> None:
     one, _ = pair
     keep(one, an_arrival("a-1"))

@@ -213,6 +213,20 @@ def test_a_closed_receiver_takes_nothing_and_may_be_started_again(inbox: SqliteI
     receiver.close()
 
 
+def test_a_handler_may_close_its_own_receiver(inbox: SqliteInbox, clock: Clock) -> None:
+    receiver = Receiver(SECRET, inbox=inbox, now_s=clock)
+    closed = threading.Event()
+
+    @receiver.on(SoftwareStateChanged)
+    def last(message: SoftwareStateChanged) -> None:
+        receiver.close()
+        closed.set()
+
+    push(receiver, software_state(), "n-1", clock)
+
+    assert closed.wait(SOON_S)
+
+
 def test_a_repeat_is_answered_and_not_handled_again(inbox: SqliteInbox, clock: Clock) -> None:
     receiver = Receiver(SECRET, inbox=inbox, now_s=clock)
     notes = Notes()

@@ -388,12 +388,15 @@ class _Door:
         webhook_id = storable(context.webhook_id or f"unnamed-{chance.token_hex(8)}")
         return Arrival(webhook_id, lane_of(message), body, context, message)
 
-    def _begin(self, inbox: Inbox, handling: Callable[[], Handling]) -> None:
-        """Open the inbox and start the workers, if that was not done."""
-        from fleetbell_sdk.inbox.work import Workers  # noqa: PLC0415  (with an inbox only)
+    def _begin(self, inbox: Inbox, handling: Callable[[], Handling], *, is_asked: bool = True) -> None:
+        """Open the inbox and start the workers, if that was not done; after a close only when asked."""
+        from fleetbell_sdk.inbox.message import InboxUnusable  # noqa: PLC0415  (with an inbox only)
+        from fleetbell_sdk.inbox.work import Workers  # noqa: PLC0415
 
         with self._starting:
             if self._workers is None:
+                if self._closing.is_set() and not is_asked:
+                    raise InboxUnusable("the receiver is closed")
                 inbox.open(self._now_s)
                 self._workers = Workers(inbox, handling(), self._worker_count)
                 self._closing.clear()
@@ -402,10 +405,10 @@ class _Door:
         with self._starting:
             self._closing.set()
             workers, self._workers = self._workers, None
-        if workers is not None:
-            workers.close(grace_s)
-        if self.inbox is not None:
-            self.inbox.close()
+            if workers is not None:
+                workers.close(grace_s)
+            if self.inbox is not None:
+                self.inbox.close()
 
     def _pulling(self) -> tuple[Inbox, tuple[str, ...]]:
         """Where to put what is pulled, and which types to ask for."""
@@ -693,7 +696,7 @@ class Receiver(_Door):
             return _not_kept("the receiver is closed")
         try:
             if self._workers is None:
-                self.start()
+                self._begin(inbox, self._handling, is_asked=False)
             told = _Told()
             inbox.keep((arrival,), told, again=self._handle_replays)
             told.wait(_KEEP_S)
@@ -807,11 +810,15 @@ class AsyncReceiver(_Door):
 
     async def start(self) -> None:
         """See :meth:`Receiver.start`. Asynchronous handlers run in the loop in which this is awaited."""
-        import asyncio  # noqa: PLC0415
 
         if self.inbox is not None:
-            self._loop = asyncio.get_running_loop()
-            await asyncio.to_thread(self._begin, self.inbox, self._handling)
+            await self._start(self.inbox, is_asked=True)
+
+    async def _start(self, inbox: Inbox, *, is_asked: bool) -> None:
+        import asyncio  # noqa: PLC0415
+
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._begin, inbox, self._handling, is_asked=is_asked)
 
     async def close(self, *, grace_s: float = 10.0) -> None:
         """See :meth:`Receiver.close`."""
@@ -894,7 +901,7 @@ class AsyncReceiver(_Door):
             return _not_kept("the receiver is closed")
         try:
             if self._workers is None:
-                await self.start()
+                await self._start(inbox, is_asked=False)
             await self._kept(inbox, (arrival,), again=self._handle_replays)
         except Exception as error:
             return _not_kept(repr(error))

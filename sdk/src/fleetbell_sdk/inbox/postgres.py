@@ -258,7 +258,7 @@ class _Opened:
         with self._turn:
             held = list(self._held.values())
         with contextlib.suppress(psycopg.Error), self._connections.one() as connection:
-            self._lease(connection, held, due_at_ms=0)
+            self._lease(connection, held, due_at_ms=self.now_ms())
         self._connections.close()
 
     def now_ms(self) -> int:
@@ -323,7 +323,7 @@ class _Opened:
         if first is None or first.due_at_ms > self.now_ms():
             with connection.transaction():
                 _lock(connection, [lane])  # what is being kept for it is there afterwards
-                _let_go(connection, [(lane, fence, first.due_at_ms if first else 0)])
+                _let_go(connection, [(lane, fence, first.due_at_ms if first else self.now_ms())])
             return None
         claim = first.claimed(last_sequence, last_webhook_id, fence)
         with self._turn:
@@ -388,7 +388,7 @@ class _Opened:
             keep.outcome = Kept(came, len(keep.arrivals) - came)
             if keep.cursor is not None:
                 connection.execute("UPDATE fleetbell_inbox SET pulled_to = %s", (keep.cursor,))
-        _ring(connection, {arrival.lane for arrival in arrivals})
+        _ring(connection, {arrival.lane for arrival in arrivals}, self.now_ms())
 
     def _repeated(self, connection: _Connection, arrival: Arrival, *, again: bool) -> None:
         """A message that is known came once more: it may tell its sequence, or be asked for again."""
@@ -459,7 +459,7 @@ class _Opened:
         _let_go(
             connection,
             [
-                (end.claim.arrival.lane, end.claim.fence, end.due_at_ms if isinstance(end, Later) else 0)
+                (end.claim.arrival.lane, end.claim.fence, end.due_at_ms if isinstance(end, Later) else now_ms)
                 for end in ends
             ],
         )
@@ -476,7 +476,7 @@ class _Opened:
             connection.execute(
                 "UPDATE fleetbell_message SET is_after_gap = true WHERE number = %s", (claim.number,)
             )
-            _let_go(connection, [(lane, claim.fence, 0)])
+            _let_go(connection, [(lane, claim.fence, self.now_ms())])
         self._kept += len(new)
         self._forget(claim)
         self.hint(1)
@@ -533,7 +533,7 @@ class _Opened:
                 " WHERE state = 2 AND number = ANY(%s)",
                 ([number for number, _ in found],),
             ).rowcount
-            _ring(connection, {lane for _, lane in found})
+            _ring(connection, {lane for _, lane in found}, self.now_ms())
         self.hint(count)
         return count
 
@@ -590,12 +590,15 @@ def _lock(connection: _Connection, lanes: Iterable[str], *, new: Iterable[str] =
     return dict(rows.fetchall())
 
 
-def _ring(connection: _Connection, lanes: set[str]) -> None:
-    """There is something to do in these lanes, which are locked. One that is claimed sees it by itself."""
+def _ring(connection: _Connection, lanes: set[str], now_ms: int) -> None:
+    """There is something to do in these lanes, which are locked. One that is claimed sees it by itself.
+
+    Lanes are claimed in the order in which they fell due, so that none is passed over for ever.
+    """
     if lanes:
         connection.execute(
-            "UPDATE fleetbell_lane SET due_at_ms = 0 WHERE lane = ANY(%s) AND due_at_ms IS NULL",
-            (list(lanes),),
+            "UPDATE fleetbell_lane SET due_at_ms = %s WHERE lane = ANY(%s) AND due_at_ms IS NULL",
+            (now_ms, list(lanes)),
         )
 
 

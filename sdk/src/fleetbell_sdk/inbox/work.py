@@ -165,6 +165,8 @@ class Workers:
         self._inbox.wake()
         give_up_s = time.monotonic() + grace_s
         for thread in self._threads:
+            if thread is threading.current_thread():  # a handler closes its own receiver
+                continue
             thread.join(max(0.0, give_up_s - time.monotonic()))
             if thread.is_alive():
                 _log.warning(
