@@ -4,9 +4,12 @@ import io
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TypeVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fleetbell_sdk import errors, flows
 from fleetbell_sdk.bodies import Package, Task
@@ -301,3 +304,42 @@ def test_what_waiting_does_not_mend_is_raised_at_once(trouble: Answer, kind: typ
 def test_a_session_waits_for_its_turn_unless_told_otherwise() -> None:
     assert Session("app-0001", "s3cret").rate_wait_s == 60
     assert a_session().rate_wait_s == 0
+
+
+TROUBLES: list[Answer] = [LOST, TimedOut("no answer"), Response(503, b""), early(None), early(1), early(40)]
+
+
+@given(
+    answers=st.lists(st.sampled_from([*TROUBLES, seen(), seen(success=1)]), max_size=60),
+    timeout_s=st.integers(0, 600),
+    poll_s=st.integers(1, 30),
+)
+def test_whatever_happens_a_wait_ends_in_its_time_and_asks_seldom(
+    answers: list[Answer], timeout_s: int, poll_s: int
+) -> None:
+    story = Story()
+    told: list[Task] = []
+    flow = waiting(story.session(), timeout_s=timeout_s, poll_s=poll_s, progress=told.append)
+
+    with pytest.raises(TaskUnfinished) as caught:
+        story.told(flow, lambda number: answers[number] if number < len(answers) else seen())
+
+    assert story.at_s == timeout_s
+    assert story.asked <= 2 + max(timeout_s / poll_s, 0) + 10  # looks are close to each other at first only
+    assert caught.value.task == (told[-1] if told else None)
+    assert all(one != other for one, other in pairwise(told))
+
+
+@given(failures=st.integers(0, 6), retries=st.integers(0, 6))
+def test_an_upload_is_sent_once_more_than_it_failed_or_may_be_repeated(failures: int, retries: int) -> None:
+    story = Story()
+    flow = upload(story.session(), io.BytesIO(b"data"), retries)
+
+    if failures <= retries:
+        story.told(flow, lambda number: LOST if number < failures else answer(body=PACKAGE))
+    else:
+        with pytest.raises(ConnectionFailed):
+            story.told(flow, lambda _: LOST)
+
+    assert story.asked == min(failures, retries) + 1
+    assert story.pauses == [2.0**number for number in range(min(failures, retries))]
