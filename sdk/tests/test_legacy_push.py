@@ -136,6 +136,35 @@ def test_a_handler_that_is_not_overridden_accepts_the_message() -> None:
         assert pushing(server)(b'{"notifyType":"fwUpgradeResultNotify"}', PATH) == (200, "ok")
 
 
+def test_that_nobody_wants_a_type_is_said_once_where_it_is_seen(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleetbell_sdk.legacy.push._told", set())
+    with Broken().serve("127.0.0.1", 0, plain_http=True) as server:
+        for _ in range(2):
+            pushing(server)(b'{"notifyType":"fwUpgradeResultNotify"}', PATH)
+
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == [
+        "handleFwUpgradeResult is not overridden: "
+        "messages of fwUpgradeResultNotify are answered and passed over"
+    ]
+
+
+def test_a_method_that_is_almost_a_handler_is_named_with_the_one_that_is_called(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def method(_self: PushMessageReceiver) -> None: ...
+
+    names = ["handleSwUpgradeStateChange", "handleSwUpgradeResult", "handleSwUpgradeResults", "handleOrder"]
+    kind = type("Misnamed", (PushMessageReceiver,), dict.fromkeys(names, method))
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{kind.__name__}.handleSwUpgradeStateChange is called for no message; "
+        "is it handleSwUpgradeStateChanged?"
+    ]
+
+
 def test_alone_any_path_is_served(seen: Seen) -> None:
     with recording(seen).serve("127.0.0.1", 0, plain_http=True) as server:
         assert pushing(server)(encode(software_result()), "/na/iocm/devNotify/v1.1.0/upgradeSW?x=1")[0] == 200

@@ -327,3 +327,10 @@ async def test_an_application_that_does_not_answer_is_told_apart_from_one_that_r
         await post_asgi(broken, b"{}")
     with pytest.raises(RuntimeError, match="it called no start_response"):
         post_wsgi(lambda environ, start_response: [], b"{}")
+
+
+def test_a_story_of_something_else_is_refused_rather_than_told_of_firmware() -> None:
+    kind: Any = "sw"
+
+    with pytest.raises(ValueError, match="of software or firmware, not 'sw'"):
+        story(kind)

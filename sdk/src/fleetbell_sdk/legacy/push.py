@@ -80,6 +80,9 @@ HANDLERS: Final[Mapping[str, str]] = {
 """The handler of each type. (The original sent ``deviceModelDeleted`` to ``handleDeviceDeleted``.)"""
 
 
+_told: Final[set[str]] = set()  # the types of which it was said that nobody wants them
+
+
 class Headers(dict[str, str]):
     """Headers, found in any case."""
 
@@ -207,6 +210,17 @@ class PushMessageReceiver:
 
     Threads call the handlers of one receiver side by side.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Say that a method will never be called which is almost named like a handler."""
+        super().__init_subclass__(**options)
+        own = {name for name in vars(cls) if name.startswith("handle")}
+        for name in sorted(own.difference(HANDLERS.values())):
+            import difflib  # noqa: PLC0415  (for slips, and helpers of the application's own)
+
+            [near] = difflib.get_close_matches(name, HANDLERS.values(), n=1, cutoff=0.9) or [name]
+            if near not in own:
+                _log.warning("%s.%s is called for no message; is it %s?", cls.__name__, name, near)
 
     def handleDeviceAdded(self) -> None:
         """A device was added."""
@@ -367,7 +381,13 @@ class PushMessageReceiver:
 
 
 def _passed_over() -> None:
-    _log.info("no handler is overridden for this message: %s", request.json)
+    notify_type = str(request.json.get("notifyType"))
+    if notify_type in _told:
+        _log.info("no handler is overridden for this message: %s", request.json)
+        return
+    _told.add(notify_type)
+    wanted = HANDLERS.get(notify_type)
+    _log.warning("%s is not overridden: messages of %s are answered and passed over", wanted, notify_type)
 
 
 def application(*, secrets: Secrets = None, public_keys: PublicKeys = None) -> flask.Flask:

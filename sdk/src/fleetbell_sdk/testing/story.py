@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, overload
+from typing import Final, Literal, get_args, overload
 
 from fleetbell_sdk.testing.messages import (
     Outcome,
@@ -165,6 +165,8 @@ def story(
     >>> [delivery.message.notify_type.value for delivery in story("firmware", outcome="Task Conflict")]
     ['fwUpgradeResultNotify']
     """
+    if kind not in get_args(Kind):
+        raise ValueError(f"a story is of software or firmware, not {kind!r}")
     share = Share(
         kind=kind,
         device_id=device_id,
