@@ -12,9 +12,12 @@ import pkgutil
 import posixpath
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from sphinx.pycode import ModuleAnalyzer
 
 import fleetbell_sdk as PACKAGE
 
@@ -190,8 +193,23 @@ def module_page(name: str) -> str:
 def entry(module: str, name: str) -> str:
     """The directive for one name; of a class also what it inherits, but not from a class of Python itself."""
     word = kind(module, name)
-    inherited = f"\n   :inherited-members: {OF_PYTHON}" if word == "class" else ""
-    return f".. auto{word}:: {shown(module, name)}{inherited}"
+    lines = [f".. auto{word}:: {shown(module, name)}"]
+    if word == "class":
+        lines.append(f"   :inherited-members: {OF_PYTHON}")
+    if word == "data" and not isinstance(getattr(importlib.import_module(module), name), str | int | float):
+        lines.append("   :no-value:")
+    lines += ["", *(f"   {line}" for line in docs_of_data(module, name))] if word == "data" else []
+    return "\n".join(lines)
+
+
+def docs_of_data(package: str, name: str) -> list[str]:
+    """The docstring below a constant that a package takes from inside of it, where Sphinx does not look."""
+    value = getattr(importlib.import_module(package), name)
+    inside = [module for module in list(sys.modules) if module.startswith(f"{package}.")]
+    for module in (sys.modules[each] for each in inside):
+        if vars(module).get(name) is value and hasattr(module, "__file__"):
+            return ModuleAnalyzer.for_module(module.__name__).find_attr_docs().get(("", name), [])
+    return []
 
 
 def home(module: str, name: str) -> str:
