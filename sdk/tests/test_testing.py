@@ -26,6 +26,7 @@ from fleetbell_sdk import (
 )
 from fleetbell_sdk.frameworks import flask as in_flask
 from fleetbell_sdk.frameworks import starlette as in_starlette
+from fleetbell_sdk.frameworks.standalone import serve
 from fleetbell_sdk.signature import PrivateKey, Secret
 from fleetbell_sdk.testing import (
     REASONS,
@@ -43,6 +44,7 @@ from fleetbell_sdk.testing import (
     firmware_state,
     other_message,
     outcome_of,
+    post,
     post_asgi,
     post_wsgi,
     push_headers,
@@ -51,6 +53,8 @@ from fleetbell_sdk.testing import (
     story,
 )
 from fleetbell_sdk.wire import FirmwareResult, NotifyType, decode
+
+from .certificates import Certificates
 
 SECRET = Secret(bytes(range(24)))
 SECOND = Secret(bytes(range(1, 25)))
@@ -334,3 +338,36 @@ def test_a_story_of_something_else_is_refused_rather_than_told_of_firmware() -> 
 
     with pytest.raises(ValueError, match="of software or firmware, not 'sw'"):
         story(kind)
+
+
+@pytest.mark.parametrize("message", [{"deviceId": "dev-a"}, "{}", SoftwareResult])
+def test_what_is_no_message_is_not_sent_as_one(message: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"a message is such as software_result\(\) or the bytes of a body, not"
+    ):
+        deliver(Receiver.unsigned(), message)
+
+
+def test_an_asynchronous_receiver_leads_to_the_call_that_awaits_it() -> None:
+    receiver: Any = AsyncReceiver.unsigned()
+
+    with pytest.raises(TypeError, match="await deliver_async"):
+        deliver(receiver, software_result())
+
+
+def test_a_key_that_is_no_text_is_refused() -> None:
+    key: Any = b"whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
+
+    with pytest.raises(TypeError, match="a key is a text, such as 'whsec_...', not"):
+        push_headers(b"{}", secret=key)
+
+
+def test_a_message_is_posted_to_a_url_and_trusts_what_a_client_may_trust(certificates: Certificates) -> None:
+    with serve(Receiver.unsigned(), "127.0.0.1", 0, certificates.certfile, certificates.keyfile) as server:
+        url = f"https://127.0.0.1:{server.port}/push"
+
+        for ca in (certificates.ca_file, certificates.ca_pem, certificates.trust):
+            assert post(url, software_result(), ca=ca).status == 200
+
+    with pytest.raises(ValueError, match="such as https://127.0.0.1:8443/push, not '127.0.0.1:8000/push'"):
+        post("127.0.0.1:8000/push", software_result())

@@ -36,6 +36,7 @@ __all__ = [
     "package_fields",
     "received",
     "sent",
+    "trust",
     "trusting",
 ]
 
@@ -69,7 +70,7 @@ def options(base_url: str, ca: Authority, *, timeout_s: float, proxy_from_env: b
 
     return Options(
         base_url=base_url.rstrip("/"),
-        verify=_context(ca, needed=_scheme(base_url) == "https"),
+        verify=trust(ca, needed=_scheme(base_url) == "https"),
         timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 5.0)),
         trust_env=proxy_from_env,
     )
@@ -88,7 +89,13 @@ def _scheme(base_url: str) -> str:
     return parts.scheme
 
 
-def _context(ca: Authority, *, needed: bool) -> ssl.SSLContext:
+def trust(ca: Authority, *, needed: bool = True) -> ssl.SSLContext:
+    """The context that trusts ``ca``; where none is needed, the system's roots are not loaded for it.
+
+    Raises:
+        TypeError, ValueError: it is no authority.
+        OSError: as :func:`trusting`.
+    """
     match ca:
         case ssl.SSLContext():
             return ca

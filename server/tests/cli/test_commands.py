@@ -69,6 +69,19 @@ def test_a_fleet_is_set_up_without_a_running_platform(shell: Shell, tmp_path: Pa
     assert "app.bin" in shell("package list")
 
 
+def test_that_a_platform_is_new_and_where_is_said_beside_the_result(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+    for name in ("one", "two"):
+        assert run(["app", "create", name, "--json", "--folder", str(shell.folder)]) == 0
+        told.append(capsys.readouterr())
+
+    assert told[0].err.replace("\n", "") == f"A new platform was made in {shell.folder}."
+    assert "new platform" not in told[1].err
+    assert all("login_secret" in json.loads(each.out) for each in told)
+
+
 def test_the_same_commands_reach_a_running_platform(shell: Shell, server: dict[str, str]) -> None:
     app = shell.json("app create", "Water meters")
     shell("device add meter-1")

@@ -312,4 +312,6 @@ def body_of(message: PushMessage | bytes) -> bytes:
             return message
         case OtherMessage():
             return json.dumps(dict(message.fields), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    return encode(message)
+        case SoftwareStateChanged() | SoftwareResult() | FirmwareStateChanged() | FirmwareResult():
+            return encode(message)
+    raise TypeError(f"a message is such as software_result() or the bytes of a body, not {message!r:.80}")

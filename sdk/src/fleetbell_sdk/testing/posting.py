@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import http.client
 import io
-import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from fleetbell_sdk.connection import Authority, trust
 from fleetbell_sdk.receiver import AsyncReceiver, Receiver, Reply
 from fleetbell_sdk.testing.signing import Keys, Message, Signed, signed
 
@@ -26,6 +26,10 @@ AsgiApplication = Callable[
 
 def deliver(receiver: Receiver, message: Message | Signed, *, secret: Keys | None = None) -> Reply:
     """Hand ``message`` to ``receiver`` in this process; what is signed already is handed over as it is."""
+    if not isinstance(receiver, Receiver):
+        raise TypeError(
+            "deliver() takes a Receiver; for an AsyncReceiver: await deliver_async(receiver, ...)"
+        )
     given = _given(message, secret)
     return receiver.receive(given.body, given.headers)
 
@@ -44,21 +48,24 @@ def post(
     *,
     secret: Keys | None = None,
     headers: Mapping[str, str] | None = None,
-    ca: ssl.SSLContext | None = None,
+    ca: Authority = None,
     timeout_s: float = 15.0,
 ) -> Reply:
     """Post ``message`` to a receiver that listens at ``url``, as the platform would.
 
-    ``headers`` replaces what :func:`push_headers` would make of ``secret``.
+    ``headers`` replaces what :func:`push_headers` would make of ``secret``. ``ca`` is as for a ``Client``.
 
     Raises:
+        ValueError: ``url`` is not http or https.
         OSError: the receiver was not reached, or its certificate is not trusted.
     """
     given = _given(message, secret, headers)
     parts = urlsplit(url)
     host = parts.hostname or ""
+    if parts.scheme not in {"https", "http"} or not host:
+        raise ValueError(f"a receiver's URL is such as https://127.0.0.1:8443/push, not {url!r}")
     if parts.scheme == "https":
-        context = ca or ssl.create_default_context()
+        context = trust(ca)
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
             host, parts.port, context=context, timeout=timeout_s
         )

@@ -195,7 +195,7 @@ WRONG: Final[Mapping[str, Callable[[Message, Keys], Signed]]] = MappingProxyType
 
 
 def _keys(given: Keys) -> tuple[list[Secret], list[PrivateKey]]:
-    several = [given] if isinstance(given, str | Secret | PrivateKey) else given
+    several = [given] if isinstance(given, str | bytes | Secret | PrivateKey) else given
     keys = [key_of(each) for each in several]
     secrets = [key for key in keys if isinstance(key, Secret)]
     return secrets, [key for key in keys if isinstance(key, PrivateKey)]
@@ -203,6 +203,9 @@ def _keys(given: Keys) -> tuple[list[Secret], list[PrivateKey]]:
 
 def key_of(given: Key) -> Secret | PrivateKey:
     """The key itself. Raises KeyInvalid for a text that is none."""
-    if not isinstance(given, str):
-        return given
-    return PrivateKey.parse(given) if given.strip().startswith("whsk_") else Secret.parse(given)
+    match given:
+        case Secret() | PrivateKey():
+            return given
+        case str():
+            return PrivateKey.parse(given) if given.strip().startswith("whsk_") else Secret.parse(given)
+    raise TypeError(f"a key is a text, such as 'whsec_...', not {type(given).__name__}")

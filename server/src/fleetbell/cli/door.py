@@ -17,7 +17,7 @@ import httpx2
 import msgspec
 import structlog
 
-from fleetbell.cli.terminal import Failed
+from fleetbell.cli.terminal import Failed, remark
 from fleetbell.config import Settings
 from fleetbell.operator.views import ApplicationView, Items, Problem
 
@@ -123,7 +123,8 @@ async def operator(settings: Settings, *, may_create: bool = False) -> AsyncIter
                 uds=str(settings.operator_socket)
             )
         else:
-            if not may_create and not (settings.folder / DATABASE).exists():
+            is_new = not (settings.folder / DATABASE).exists()
+            if is_new and not may_create:
                 raise Failed(
                     f"there is no platform in {settings.folder}: start one with fleetbell serve, "
                     "or name its data folder with --folder"
@@ -135,6 +136,8 @@ async def operator(settings: Settings, *, may_create: bool = False) -> AsyncIter
                 platform = await stack.enter_async_context(assembly.opened(settings))
             except assembly.CannotOpen as error:
                 raise Failed(str(error)) from error
+            if is_new:
+                remark(f"A new platform was made in {settings.folder}.")
             transport = httpx2.ASGITransport(platform.operator_doors.socket)
         client = httpx2.AsyncClient(transport=transport, timeout=TIMEOUT_S, trust_env=False)
         yield Operator(await stack.enter_async_context(client), running=running)
