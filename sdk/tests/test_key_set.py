@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import http.server
 import json
+import re
+import socket
 import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -170,6 +173,24 @@ def test_a_platform_that_is_not_trusted_tells_no_keys(publisher: Publisher) -> N
     with pytest.raises(KeySetUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
         KeySet(publisher.url, "app/1").current()
     assert publisher.asked == []
+
+
+def test_why_keys_cannot_be_had_is_said_with_the_place_and_what_to_do(
+    publisher: Publisher, certificates: Certificates, tmp_path: Path
+) -> None:
+    publisher.status = 404
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nowhere = f"https://127.0.0.1:{listener.getsockname()[1]}"
+    told = {
+        KeySet(publisher.url, "app/1"): "name the CA file that the platform shows when it starts",
+        KeySet(nowhere, "app/1"): "nothing listens there; check host and port",
+        KeySet(publisher.url, "app/1", ca=certificates.ca_file): "which needs a key: fleetbell key rotate",
+    }
+    for (key_set, text), url in zip(told.items(), (publisher.url, nowhere, publisher.url), strict=True):
+        with pytest.raises(KeySetUnavailable, match=f"the keys at {url}/.well-known/.*{re.escape(text)}"):
+            key_set.current()
+    with pytest.raises(OSError, match="the CA file cannot be used.*missing.pem"):
+        KeySet(publisher.url, "app/1", ca=tmp_path / "missing.pem")
 
 
 def test_many_threads_ask_once(key_set: KeySet, publisher: Publisher) -> None:

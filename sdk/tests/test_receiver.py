@@ -275,7 +275,7 @@ def test_no_secret_at_all_must_be_asked_for() -> None:
         Receiver()
 
 
-@pytest.mark.parametrize("given", [SECRET.text.encode(), [SECRET.text.encode()], [7]])
+@pytest.mark.parametrize("given", [SECRET.text.encode(), [SECRET.text.encode()], [7], PRIVATE.public])
 def test_a_secret_that_is_no_text_is_refused_without_being_shown(given: Any) -> None:
     with pytest.raises(TypeError, match="a signing secret is a text, such as 'whsec_...', not") as refused:
         Receiver(given)

@@ -16,10 +16,13 @@ import threading
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
 from fleetbell_sdk.signature import KeyInvalid, KeySetUnavailable, PublicKey
+
+if TYPE_CHECKING:
+    from fleetbell_sdk.connection import Authority
 
 __all__ = ["KeySet", "read_key_set"]
 
@@ -58,6 +61,19 @@ def _key(text: str) -> PublicKey:
         raise KeyInvalid("the x of a key in the key set is not base64url") from error
 
 
+def _why(error: Exception) -> str:
+    """Why the keys could not be had, for the person who can mend it."""
+    match error:
+        case ssl.SSLCertVerificationError(verify_message=message):
+            return (
+                f"the certificate is not accepted (CERTIFICATE_VERIFY_FAILED): {message}; "
+                "name the CA file that the platform shows when it starts: ca"
+            )
+        case ConnectionRefusedError():
+            return "nothing listens there; check host and port, and that the platform is running"
+    return str(error) or type(error).__name__
+
+
 class KeySet:
     """The published keys of one application. Give it to a receiver as ``public_keys``. Threads may share it.
 
@@ -67,8 +83,7 @@ class KeySet:
     Args:
         platform: how the platform is reached, such as ``https://fleet.example.com:8743``.
         application_id: the application whose messages are received.
-        ca: a file with the CA that the platform's certificate is trusted by, or a context; None: the
-            system's.
+        ca: whom to trust instead of the system's roots: a CA file's path, PEM text or an ``SSLContext``.
         now_s: a clock that never goes back.
     """
 
@@ -77,10 +92,12 @@ class KeySet:
         platform: str,
         application_id: str,
         *,
-        ca: str | ssl.SSLContext | None = None,
+        ca: Authority = None,
         timeout_s: float = 5.0,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        from fleetbell_sdk.connection import trust  # noqa: PLC0415  (a receiver without a key set needs none)
+
         parts = urlsplit(platform)
         if parts.scheme != "https" or not parts.hostname:
             raise ValueError(
@@ -88,7 +105,8 @@ class KeySet:
             )
         self._host, self._port = parts.hostname, parts.port
         self._path = f"{parts.path.rstrip('/')}/.well-known/fleetbell/keys/{quote(application_id, safe='')}"
-        self._context = ca if isinstance(ca, ssl.SSLContext) else ssl.create_default_context(cafile=ca)
+        self._url = f"https://{parts.netloc}{self._path}"
+        self._context = trust(ca)
         self._timeout_s = timeout_s
         self._now_s = now_s
         self._asking = threading.Lock()
@@ -120,9 +138,7 @@ class KeySet:
             kept_s = self._fetch()
         except (OSError, http.client.HTTPException, KeyInvalid, KeySetUnavailable) as error:
             if not self._keys:
-                raise KeySetUnavailable(
-                    f"the keys at https://{self._host}{self._path} cannot be had: {error}"
-                ) from error
+                raise KeySetUnavailable(f"the keys at {self._url} cannot be had: {_why(error)}") from error
             _log.warning("the published keys could not be asked for; those known count on: %s", error)
             kept_s = _AGAIN_S
         self._ask_at_s = self._now_s() + kept_s
@@ -144,7 +160,12 @@ class KeySet:
             if not keys:
                 raise KeySetUnavailable("no key is published")
             self._keys, self._etag = keys, answer.headers.get("ETag")
+        elif answer.status == 404:
+            raise KeySetUnavailable(
+                "the answer was 404; check the platform and the application, which needs a key: "
+                "fleetbell key rotate"
+            )
         elif answer.status != 304:
-            raise KeySetUnavailable(f"the answer was {answer.status}; check the platform and the application")
+            raise KeySetUnavailable(f"the answer was {answer.status}; check the platform")
         found = _MAX_AGE.search(answer.headers.get("Cache-Control") or "")
         return float(found[1]) if found else _KEPT_S

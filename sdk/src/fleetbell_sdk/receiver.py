@@ -439,8 +439,12 @@ _NOTHING_CHECKED: Final = _Nothing()
 def _keys(secrets: str | Secret | Iterable[str | Secret] | None) -> tuple[bytes, ...]:
     if secrets is None:
         return ()
-    given = [secrets] if isinstance(secrets, str | bytes | Secret) else secrets
-    return tuple(_secret(one).key for one in given)
+    return tuple(_secret(each).key for each in _several(secrets))
+
+
+def _several(given: object) -> Iterable[object]:
+    """One thing or several, as several."""
+    return given if isinstance(given, Iterable) and not isinstance(given, str | bytes) else (given,)
 
 
 def _secret(given: object) -> Secret:
