@@ -675,3 +675,27 @@ def test_help_imports_neither_the_platform_nor_the_sdk() -> None:
 
 def test_the_reference_page_is_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == reference().rstrip("\n") + "\n"
+
+
+def test_a_running_platform_is_backed_up_and_begins_again_from_the_copy(
+    shell: Shell, server: dict[str, str], tmp_path: Path
+) -> None:
+    shell("app create", "Water meters")
+    (tmp_path / "app.bin").write_bytes(b"bytes")
+    package = shell.json("package upload --version 2.0", str(tmp_path / "app.bin"))
+    into = tmp_path / "backups" / "today"
+
+    made = shell.json("backup", str(into))
+    assert (made["packages"], made["packages_bytes"]) == (1, 5)
+    assert f"{into} is there already" in shell("backup", str(into), code=1)
+
+    restored = Shell(into, shell._capsys)
+    assert [each["file_id"] for each in restored.json("package list")] == [package["file_id"]]
+    restored("device add meter-1")
+    assert shell.json("device list") == []
+    assert (into / "tls").is_dir()
+
+
+def test_a_folder_without_a_platform_is_not_backed_up(shell: Shell, tmp_path: Path) -> None:
+    assert "there is no platform in" in shell("backup", str(tmp_path / "copy"), code=1)
+    assert list(tmp_path.glob("copy*")) == []

@@ -41,6 +41,7 @@ def tree() -> App:
     )
     app.command(f"{here}.endpoints:app", name="endpoint", help="Callback URLs, and how they fare.")
     app.command(f"{here}.tokens:app", name="token", help="Tokens of the API under /api/v1.")
+    app.command(f"{here}.backup:backup", name="backup", help="Copy the platform, while it runs or not.")
     app.command(f"{here}.configuration:app", name="config", help="Settings.")
     return app
 
