@@ -179,6 +179,23 @@ def test_an_address_that_cannot_be_is_refused_in_old_settings(host: str, port: s
         legacy.Authentication().getAuthToken(info)
 
 
+def test_a_client_that_was_closed_says_so_as_any_failed_call_does() -> None:
+    client = Client("http://127.0.0.1:1", "app-0001", "s3cret")
+    client.close()
+
+    with pytest.raises(ConnectionFailed, match="POST .*/login: the client was closed") as caught:
+        client.task("op-1")
+    assert caught.value.is_lasting
+
+
+async def test_an_asynchronous_client_that_was_closed_says_so_too() -> None:
+    client = AsyncClient("http://127.0.0.1:1", "app-0001", "s3cret")
+    await client.close()
+
+    with pytest.raises(ConnectionFailed, match="POST .*/login: the client was closed"):
+        await client.task("op-1")
+
+
 def test_an_authority_that_is_none_is_refused_rather_than_passed_over() -> None:
     given: dict[Any, type[Exception]] = {"": ValueError, False: TypeError, "-----BEGIN no more": OSError}
     for ca, kind in given.items():

@@ -47,6 +47,7 @@ FileType = Literal["softwarePackage", "firmwarePackage"]
 PackageFile = str | os.PathLike[str] | BinaryIO
 
 STREAM_SILENCE_S: Final = 45.0  # the platform says something every 15 s
+_CLOSED: Final = "Cannot send a request"  # how httpx2 says that its client was closed; it has no class for it
 UPLOAD_ANSWER_S: Final = 300.0  # the platform keeps and digests a whole package before it answers
 
 
@@ -185,7 +186,16 @@ def failures_named(request: Request) -> Iterator[None]:
     try:
         yield
     except httpx2.RequestError as error:
-        raise failure(error, f"{request.method} {request.path.partition('?')[0]}") from error
+        raise failure(error, _call(request)) from error
+    except RuntimeError as error:
+        if not str(error).startswith(_CLOSED):
+            raise
+        reason = "the client was closed; make another one, or call inside of its with block"
+        raise ConnectionFailed(f"{_call(request)}: {reason}", is_lasting=True) from error
+
+
+def _call(request: Request) -> str:
+    return f"{request.method} {request.path.partition('?')[0]}"
 
 
 def failure(error: httpx2.RequestError, call: str) -> ConnectionFailed:
