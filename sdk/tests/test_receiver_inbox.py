@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -348,6 +349,24 @@ def test_a_message_that_keeps_failing_is_parked_and_told(inbox: SqliteInbox, clo
         assert told.all == [(software_state(), "n-1", 3, "never")]
         [parked] = inbox.failed()
         assert (parked.webhook_id, parked.tries, parked.error) == ("n-1", 3, "ValueError: never")
+
+
+def test_a_handler_that_exits_has_failed_and_its_worker_goes_on(inbox: SqliteInbox, clock: Clock) -> None:
+    receiver = Receiver(SECRET, inbox=inbox, now_s=clock, workers=1, retry_waits_s=())
+    notes = Notes()
+
+    @receiver.on(SoftwareStateChanged)
+    def changed(message: SoftwareStateChanged, context: Context) -> None:
+        notes.add(context.webhook_id)
+        if context.webhook_id == "n-1":
+            sys.exit("enough")
+
+    with receiver:
+        push(receiver, software_state(), "n-1", clock)
+        push(receiver, software_state(), "n-2", clock, sequence=2)
+
+        assert notes.wait(2) == ["n-1", "n-2"]
+        assert [failed.error for failed in inbox.failed()] == ["SystemExit: enough"]
 
 
 def test_an_effect_in_the_transaction_is_undone_when_the_handler_raises_in_it(

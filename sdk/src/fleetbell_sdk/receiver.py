@@ -732,7 +732,7 @@ class Receiver(_Door):
         if self._gap_handler is not None:
             _called(self._gap_handler, gap)
 
-    def _failed(self, message: PushMessage, context: Context, error: Exception) -> None:
+    def _failed(self, message: PushMessage, context: Context, error: BaseException) -> None:
         if self._failed_handler is not None:
             _called(self._failed_handler, message, context, error)
 
@@ -935,7 +935,7 @@ class AsyncReceiver(_Door):
         if self._gap_handler is not None:
             self._run(self._gap_handler, gap)
 
-    def _failed(self, message: PushMessage, context: Context, error: Exception) -> None:
+    def _failed(self, message: PushMessage, context: Context, error: BaseException) -> None:
         if self._failed_handler is not None:
             self._run(self._failed_handler, message, context, error)
 

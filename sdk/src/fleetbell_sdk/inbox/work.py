@@ -96,7 +96,7 @@ class Handling:
 
     handle: Callable[[PushMessage, Context], bool]  # calls the handler; False if there is none
     on_gap: Callable[[Gap], None]
-    on_failed: Callable[[PushMessage, Context, Exception], None]
+    on_failed: Callable[[PushMessage, Context, BaseException], None]
     missing: Callable[[str | None, str, str], Iterable[Notification]] | None  # after, before, device id
     retry_waits_s: Sequence[float]
     now_s: Callable[[], float]
@@ -216,7 +216,7 @@ class Workers:
         )
         try:
             self._handling.handle(message, context)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a handler that exits must not take the worker with it
             self._failed(claim, message, context, error)
             return
         self._returned(claim)
@@ -225,7 +225,7 @@ class Workers:
         if not claim.is_ended:
             self._inbox.done(claim)
 
-    def _failed(self, claim: Claim, message: PushMessage, context: Context, error: Exception) -> None:
+    def _failed(self, claim: Claim, message: PushMessage, context: Context, error: BaseException) -> None:
         name = f"{message.notify_type} {claim.arrival.webhook_id}"
         if claim.is_ended:
             _log.exception("the handler for %s raised after its transaction was committed: it is done", name)
@@ -317,7 +317,7 @@ def _fitting(notifications: Iterable[Notification], lane: str) -> list[Arrival]:
     return list(itertools.islice(fitting, FILL_MOST))
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return storable(f"{type(error).__name__}: {error}"[:_ERROR_MOST])
 
 
