@@ -22,7 +22,9 @@ from fleetbell.cli.door import operator
 from fleetbell.cli.place import Place
 from fleetbell.cli.simulate import Member
 from fleetbell.cli.simulation.ledger import LedgerReader
-from fleetbell.operator.views import CaView, CreatedApplication, Health, Items, NewApplication
+from fleetbell.operator.views.application import CaView, CreatedApplication, NewApplication
+from fleetbell.operator.views.items import Items
+from fleetbell.operator.views.platform import Health
 from fleetbell_sdk import ApiRefused, Client, ConnectionFailed
 from fleetbell_sdk.connection import FileType
 from tests.e2e.certificates import issued

@@ -11,18 +11,18 @@ from cyclopts import App, Parameter
 from fleetbell.cli.door import operator
 from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import Failed, ago, print_facts, print_json, print_table, remark, say, until
-from fleetbell.operator.views import (
+from fleetbell.operator.views.application import (
     ApplicationView,
     CaView,
     ClientCertificateToSet,
     ClientCertificateView,
     CreatedApplication,
-    Items,
     NewApplication,
     NewSecret,
     Rotation,
     SecretKind,
 )
+from fleetbell.operator.views.items import Items
 
 app = App(name="app", help="Applications, their secrets and their certificates.", default_parameter=PLAIN)
 ca = App(

@@ -22,15 +22,15 @@ from fleetbell.cli.terminal import (
     remark,
     say,
 )
-from fleetbell.operator.views import (
+from fleetbell.operator.views.delivery import (
     AttemptView,
     DeliveryView,
     FoundDeliveries,
-    NotificationView,
     Replayed,
     StandingWord,
     TracedView,
 )
+from fleetbell.operator.views.notification import NotificationView
 
 app = App(name="delivery", help="Push messages: what became of them.", default_parameter=PLAIN)
 

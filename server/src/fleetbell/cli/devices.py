@@ -10,7 +10,8 @@ from cyclopts import App
 from fleetbell.cli.door import Operator, Query, operator
 from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import Failed, ago, ahead, print_facts, print_json, print_table
-from fleetbell.operator.views import DeviceToAdd, DeviceView, Items
+from fleetbell.operator.views.device import DeviceToAdd, DeviceView
+from fleetbell.operator.views.items import Items
 
 app = App(name="device", help="Devices.", default_parameter=PLAIN)
 

@@ -19,7 +19,9 @@ import structlog
 
 from fleetbell.cli.terminal import Failed, remark
 from fleetbell.config import Settings
-from fleetbell.operator.views import ApplicationView, Items, Problem
+from fleetbell.operator.views.application import ApplicationView
+from fleetbell.operator.views.items import Items
+from fleetbell.operator.views.problem import Problem
 
 T = TypeVar("T")
 

@@ -20,7 +20,9 @@ from fleetbell.cli.terminal import (
     span_s,
     until,
 )
-from fleetbell.operator.views import ChaosToMake, EndpointView, Items, Rate
+from fleetbell.operator.views.chaos import ChaosToMake
+from fleetbell.operator.views.endpoint import EndpointView, Rate
+from fleetbell.operator.views.items import Items
 
 app = App(name="endpoint", help="Callback URLs, and how they fare.", default_parameter=PLAIN)
 app.command(examine, name="test")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fleetbell.cli.door import operator
 from fleetbell.cli.place import HERE, Place
 from fleetbell.cli.terminal import Failed, print_json, remark, say
-from fleetbell.operator.views import ExaminationView, StepView, UrlToTest
+from fleetbell.operator.views.examination import ExaminationView, StepView, UrlToTest
 
 _INDENT = " " * 13
 

@@ -10,7 +10,8 @@ from fleetbell.cli.devices import device_ids
 from fleetbell.cli.door import Operator, Query, operator
 from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import Failed, counted, print_facts, print_json, print_table, remark, say
-from fleetbell.operator.views import GroupChange, GroupDevices, GroupToCreate, GroupView, Items, MemberView
+from fleetbell.operator.views.group import GroupChange, GroupDevices, GroupToCreate, GroupView, MemberView
+from fleetbell.operator.views.items import Items
 from fleetbell.services.group import DEVICES_MOST
 
 app = App(name="group", help="Device groups.", default_parameter=PLAIN)

@@ -9,7 +9,8 @@ from cyclopts import App
 from fleetbell.cli.door import operator
 from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import ago, print_facts, print_json, print_table, remark
-from fleetbell.operator.views import Items, KeyRotation, SigningKeyView
+from fleetbell.operator.views.items import Items
+from fleetbell.operator.views.signing_key import KeyRotation, SigningKeyView
 
 app = App(name="key", help="Signing keys, and their public halves.", default_parameter=PLAIN)
 

@@ -20,7 +20,8 @@ import httpx2
 import msgspec
 
 from fleetbell.cli.terminal import Failed, remark
-from fleetbell.operator.views import DeviceView, Problem
+from fleetbell.operator.views.device import DeviceView
+from fleetbell.operator.views.problem import Problem
 from fleetbell_sdk import AsyncClient, Notification, NotificationPage
 from fleetbell_sdk.pulling import Following, Wanted, read_page
 

@@ -13,7 +13,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from fleetbell.cli.door import Advance, Query, operator
 from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import Failed, ago, err, print_json, print_table, say, size
-from fleetbell.operator.views import Items, Kind, PackageView
+from fleetbell.operator.views.items import Items
+from fleetbell.operator.views.kind import Kind
+from fleetbell.operator.views.package import PackageView
 
 app = App(name="package", help="Software and firmware packages.", default_parameter=PLAIN)
 

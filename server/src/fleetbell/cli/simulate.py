@@ -25,7 +25,10 @@ from fleetbell.cli.simulation.scenario import DEVICES_UNLESS_SAID, named, overvi
 from fleetbell.cli.simulation.upgrade import Manners
 from fleetbell.cli.terminal import Failed, counted, print_table, remark
 from fleetbell.config import Settings
-from fleetbell.operator.views import ApplicationView, DeviceToAdd, DeviceView, Health, Items
+from fleetbell.operator.views.application import ApplicationView
+from fleetbell.operator.views.device import DeviceToAdd, DeviceView
+from fleetbell.operator.views.items import Items
+from fleetbell.operator.views.platform import Health
 
 Share = Annotated[float, Parameter(validator=Number(gte=0, lte=1))]
 

@@ -13,7 +13,11 @@ from fleetbell.cli.door import Operator, Query, operator
 from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import Failed, ago, ahead, err, print_json, print_table, remark, say
 from fleetbell.domain.task import TARGETS_MOST
-from fleetbell.operator.views import DeviceView, Items, NewTask, PackageView, SubTaskView, TallyView, TaskView
+from fleetbell.operator.views.device import DeviceView
+from fleetbell.operator.views.items import Items
+from fleetbell.operator.views.package import PackageView
+from fleetbell.operator.views.subtask import SubTaskView
+from fleetbell.operator.views.task import NewTask, TallyView, TaskView
 
 app = App(name="task", help="Upgrade tasks.", default_parameter=PLAIN)
 

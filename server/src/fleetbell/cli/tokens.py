@@ -9,7 +9,8 @@ from cyclopts import App
 from fleetbell.cli.door import operator
 from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import ago, print_json, print_table, remark, say
-from fleetbell.operator.views import CreatedToken, Items, TokenToCreate, TokenView
+from fleetbell.operator.views.items import Items
+from fleetbell.operator.views.token import CreatedToken, TokenToCreate, TokenView
 
 app = App(name="token", help="Tokens of the API under /api/v1.", default_parameter=PLAIN)
 

@@ -12,17 +12,17 @@ from fleetbell.errors import (
 )
 from fleetbell.operator.exchange import Services
 from fleetbell.operator.operation import Call, Table, whole_body
-from fleetbell.operator.views import (
+from fleetbell.operator.views.application import (
     ApplicationView,
     CaView,
     ClientCertificateToSet,
     ClientCertificateView,
     CreatedApplication,
-    Items,
     NewApplication,
     NewSecret,
     Rotation,
 )
+from fleetbell.operator.views.items import Items
 
 PEM = "text/plain"
 

@@ -10,15 +10,15 @@ from fleetbell.domain.delivery import Standing
 from fleetbell.errors import DeliveryUnknown, EndpointUnknown, NotificationUnknown, ReplayTooLarge
 from fleetbell.operator.exchange import PAGE_SIZE, PAGE_SIZE_MOST, Services, number
 from fleetbell.operator.operation import Call, Table
-from fleetbell.operator.views import (
+from fleetbell.operator.views.delivery import (
     DeliveryView,
     FoundDeliveries,
-    NotificationView,
     Replayed,
     StandingWord,
     ToReplay,
     TracedView,
 )
+from fleetbell.operator.views.notification import NotificationView
 from fleetbell.ports.store import DeliveryFilter
 from fleetbell.services.delivery import Traced
 

@@ -8,7 +8,10 @@ from fleetbell.errors import DeviceBusy, DeviceUnknown, InputInvalid, NodeIdTake
 from fleetbell.ids import new_target_token
 from fleetbell.operator.exchange import PagesOf, Services, items
 from fleetbell.operator.operation import Call, Table
-from fleetbell.operator.views import DeviceToAdd, DeviceView, Items, UpgradeView, WindowView
+from fleetbell.operator.views.device import DeviceToAdd, DeviceView
+from fleetbell.operator.views.items import Items
+from fleetbell.operator.views.subtask import UpgradeView
+from fleetbell.operator.views.task import WindowView
 from fleetbell.ports.store import Reading
 from fleetbell.services.device import NewDevice
 

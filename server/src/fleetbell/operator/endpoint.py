@@ -7,7 +7,9 @@ import msgspec
 from fleetbell.errors import EndpointUnknown
 from fleetbell.operator.exchange import Services, number
 from fleetbell.operator.operation import Call, Table
-from fleetbell.operator.views import ChaosToMake, EndpointView, Items, Rate
+from fleetbell.operator.views.chaos import ChaosToMake
+from fleetbell.operator.views.endpoint import EndpointView, Rate
+from fleetbell.operator.views.items import Items
 from fleetbell.services.endpoint import Seen
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fleetbell.errors import Busy, CallbackUrlInvalid, EndpointUnknown
 from fleetbell.operator.exchange import Services
 from fleetbell.operator.operation import Call, Table
-from fleetbell.operator.views import ExaminationView, UrlToTest
+from fleetbell.operator.views.examination import ExaminationView, UrlToTest
 
 _NUMBER_DIGITS_MOST = 18
 

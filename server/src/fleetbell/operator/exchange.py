@@ -8,7 +8,7 @@ from typing import Annotated, Final, Protocol, TypeVar
 import msgspec
 
 from fleetbell.clock import Clock
-from fleetbell.operator.views import Items
+from fleetbell.operator.views.items import Items
 from fleetbell.ports.store import Listed, Page, Store
 from fleetbell.services.application import Applications
 from fleetbell.services.delivery import Deliveries

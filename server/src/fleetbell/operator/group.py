@@ -6,7 +6,8 @@ from fleetbell.domain.group import Group
 from fleetbell.errors import DeviceUnknown, GroupDevicesTooMany, GroupFull, GroupNameTaken, GroupUnknown
 from fleetbell.operator.exchange import Pages, PagesOf, Services, items
 from fleetbell.operator.operation import Call, Table
-from fleetbell.operator.views import GroupChange, GroupDevices, GroupToCreate, GroupView, Items, MemberView
+from fleetbell.operator.views.group import GroupChange, GroupDevices, GroupToCreate, GroupView, MemberView
+from fleetbell.operator.views.items import Items
 from fleetbell.services.group import GroupWords
 
 

@@ -11,7 +11,7 @@ from fleetbell import __version__
 from fleetbell.errors import DomainError, TokenInvalid
 from fleetbell.operator.operation import JSON, Operation
 from fleetbell.operator.problem import MEDIA_TYPE, TITLES, TokenMissing
-from fleetbell.operator.views import Problem
+from fleetbell.operator.views.problem import Problem
 
 ROOT: Final = "/api/v1"
 

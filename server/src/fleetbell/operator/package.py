@@ -10,7 +10,9 @@ from fleetbell.domain.subtask import UpgradeKind
 from fleetbell.errors import InputInvalid, PackageInUse, PackageUnknown
 from fleetbell.operator.exchange import PagesOf, Services, items
 from fleetbell.operator.operation import Call, Table
-from fleetbell.operator.views import Items, Kind, PackageView
+from fleetbell.operator.views.items import Items
+from fleetbell.operator.views.kind import Kind
+from fleetbell.operator.views.package import PackageView
 from fleetbell.services.package import NewPackage, in_pace
 
 KINDS = {kind.name.lower(): kind for kind in UpgradeKind}

@@ -9,7 +9,7 @@ from fleetbell import __version__
 from fleetbell.operator.exchange import Services
 from fleetbell.operator.openapi import document
 from fleetbell.operator.operation import Call, Table
-from fleetbell.operator.views import Health
+from fleetbell.operator.views.platform import Health
 
 
 def declare(table: Table, services: Services, *, addresses: Callable[[], Mapping[str, str]]) -> None:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from fleetbell import errors, ids
-from fleetbell.operator.views import Problem
+from fleetbell.operator.views.problem import Problem
 
 _log = structlog.get_logger(__name__)
 

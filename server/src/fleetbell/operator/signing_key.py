@@ -5,7 +5,8 @@ from __future__ import annotations
 from fleetbell.errors import InputInvalid, SigningKeyRotating, SigningKeyUnknown
 from fleetbell.operator.exchange import Services
 from fleetbell.operator.operation import Call, Table
-from fleetbell.operator.views import Items, KeyRotation, SigningKeyView
+from fleetbell.operator.views.items import Items
+from fleetbell.operator.views.signing_key import KeyRotation, SigningKeyView
 
 
 def declare(table: Table, services: Services) -> None:

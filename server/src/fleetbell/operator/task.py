@@ -29,7 +29,10 @@ from fleetbell.errors import (
 from fleetbell.operator.exchange import Pages, PagesOf, Services, items
 from fleetbell.operator.operation import Call, Table
 from fleetbell.operator.package import KINDS
-from fleetbell.operator.views import Items, Kind, NewTask, SubTaskView, TallyView, TaskView
+from fleetbell.operator.views.items import Items
+from fleetbell.operator.views.kind import Kind
+from fleetbell.operator.views.subtask import SubTaskView
+from fleetbell.operator.views.task import NewTask, TallyView, TaskView
 
 TASK_STATUSES = {status.wire_name: status for status in TaskStatus}
 SUB_TASK_STATUSES = {status.wire_name: status for status in SubTaskStatus}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fleetbell.errors import ApiTokenUnknown, ApplicationUnknown
 from fleetbell.operator.exchange import Services
 from fleetbell.operator.operation import Call, Table
-from fleetbell.operator.views import CreatedToken, Items, TokenToCreate, TokenView
+from fleetbell.operator.views.items import Items
+from fleetbell.operator.views.token import CreatedToken, TokenToCreate, TokenView
 
 
 def declare(table: Table, services: Services) -> None:

@@ -36,7 +36,8 @@ from fleetbell.cli.place import Place
 from fleetbell.cli.simulate import Member
 from fleetbell.cli.simulation.ledger import LedgerReader
 from fleetbell.cli.terminal import Failed, counted
-from fleetbell.operator.views import CaView, CreatedApplication, Items, NewApplication
+from fleetbell.operator.views.application import CaView, CreatedApplication, NewApplication
+from fleetbell.operator.views.items import Items
 from fleetbell_sdk import Client
 
 VERSIONS: Final = {SOFTWARE: "2.0.0", FIRMWARE: "F7"}
