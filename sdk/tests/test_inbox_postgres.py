@@ -201,7 +201,8 @@ def test_a_connection_that_broke_is_opened_anew(pair: Pair, dsn: str) -> None:
     keep(one, an_arrival("a-1"))
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         )
 
     with pytest.raises(InboxUnusable):
