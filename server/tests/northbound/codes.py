@@ -21,7 +21,9 @@ from starlette.responses import Response
 
 from fleetbell.northbound.call import Resource
 from fleetbell.northbound.openapi import OPERATIONS
+from server.tests.northbound.routes import modules
 
+HERE = Path(__file__).parent
 WANTED = os.environ.get("FLEETBELL_CODES")
 HEAD = """\
 # The codes of the northbound door and their tests
@@ -55,7 +57,8 @@ def codes_are_recorded(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
     """Remember what every call of this test was answered, when the page is wanted."""
     if WANTED:
         answer: Callable[..., Awaitable[Response]] = Resource._answer
-        name = f"{request.node.path.stem}::{request.node.originalname}"
+        module = request.node.path.relative_to(HERE).with_suffix("")
+        name = f"{module.as_posix()}::{request.node.originalname}"
 
         async def recorded(self: Resource, scope: Any, receive: Any) -> Response:
             response = await answer(self, scope, receive)
@@ -82,12 +85,13 @@ def page() -> str:
         rows = sorted((status, code) for m, p, status, code in _earned if (m, p) == (method, path))
         for status, code in rows:
             tests = _earned[method, path, status, code]
-            lines.append(f"| {status} | {code or '(none)'} | `{min(tests, key=_fitness)}` |")
+            fittest = min(tests, key=lambda test: _fitness(test, modules()[method, path]))
+            lines.append(f"| {status} | {code or '(none)'} | `{fittest}` |")
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _fitness(test: str) -> tuple[bool, int, str]:
-    """Tests of one concept before those of the whole door, short names before long ones."""
+def _fitness(test: str, module: str) -> tuple[bool, bool, int, str]:
+    """Tests of the very call first, those of the whole door last, short names before long ones."""
     general = ("test_reach", "test_call", "test_fields", "test_isolation", "test_many_clients")
-    return test.startswith(general), len(test), test
+    return not test.startswith(f"operations/{module}::"), test.startswith(general), len(test), test
