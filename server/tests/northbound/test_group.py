@@ -1,75 +1,11 @@
-"""Device groups and their members on the wire."""
+"""What several calls of device groups have in common, on the wire."""
 
 from typing import Any
 
 import pytest
 
-from server.tests.northbound.door import ADD, GROUPS, MEMBERS, REMOVE, Door, empty, fit, refused
-
-
-async def a_group(door: Door, name: str = "hall", **more: Any) -> dict[str, Any]:
-    made: dict[str, Any] = fit(await door.call("POST", GROUPS, json={"name": name, **more}))
-    return made
-
-
-async def ids(door: Door, *node_ids: str) -> list[str]:
-    return [(await door.house.device(name)).device_id for name in node_ids]
-
-
-async def test_a_new_group_answers_the_documented_fields(door: Door) -> None:
-    devices = await ids(door, "meter-1", "meter-2")
-
-    made = await a_group(door, description="the hall", maxDevNum=9, deviceIds=devices)
-
-    assert made == {
-        "name": "hall",
-        "description": "the hall",
-        "id": made["id"],
-        "appId": "app-1",
-        "maxDevNum": 9,
-        "curDevNum": 2,
-        "creator": "app-1",
-    }
-    assert fit(await door.call("GET", f"{GROUPS}/{made['id']}?accessAppId=app-1")) == made
-
-
-async def test_a_group_as_old_clients_send_it_is_made(door: Door) -> None:
-    made = await a_group(door, appId=None, description=None, deviceIds=None, id=None, maxDevNum="0")
-
-    assert (made["maxDevNum"], made["curDevNum"], made["description"]) == (0, 0, "")
-
-
-async def test_groups_are_listed_in_pages_and_by_name(door: Door) -> None:
-    made = [await a_group(door, name) for name in ("a", "b", "c")]
-
-    first = fit(await door.call("GET", f"{GROUPS}?&pageNo=0&pageSize=2"))
-    second = fit(await door.call("GET", f"{GROUPS}?&accessAppId=app-1&pageNo=1&pageSize=2"))
-    named = fit(await door.call("GET", f"{GROUPS}?name=b"))
-
-    assert first == {"totalCount": 3, "pageNo": 0, "pageSize": 2, "list": made[:2]}
-    assert second["list"] == made[2:]
-    assert (named["totalCount"], named["pageSize"], named["list"]) == (1, 10, made[1:2])
-    assert fit(await door.call("GET", GROUPS, by="app-2"))["list"] == []
-
-
-async def test_a_group_is_changed_and_answered_as_it_is_now(door: Door) -> None:
-    made = await a_group(door, description="old", maxDevNum=3)
-
-    changed = fit(await door.call("PUT", f"{GROUPS}/{made['id']}", json={"name": "yard", "maxDevNum": "0"}))
-
-    assert changed == {**made, "name": "yard", "maxDevNum": 0}
-    assert fit(await door.call("GET", f"{GROUPS}/{made['id']}")) == changed
-
-
-async def test_a_group_is_deleted_with_200_once(door: Door) -> None:
-    made = await a_group(door)
-    path = f"{GROUPS}/{made['id']}"
-
-    empty(await door.call("DELETE", f"{path}?accessAppId=app-1"), 200)
-
-    for method in ("GET", "DELETE"):
-        sentence = refused(await door.call(method, path), 200, "100603")
-        assert sentence.startswith("The device group is not existed. ")
+from server.tests.northbound.door import ADD, GROUPS, MEMBERS, REMOVE, Door, fit, refused
+from server.tests.northbound.operations.makers import a_group, ids
 
 
 async def test_devices_come_and_go(door: Door) -> None:
@@ -86,15 +22,6 @@ async def test_devices_come_and_go(door: Door) -> None:
     assert page == {"totalCount": 3, "pageNo": 1, "pageSize": 2, "deviceIds": devices[2:]}
     assert removed == {"devGroupId": group_id, "deviceIds": devices[:2]}
     assert left == {"totalCount": 1, "pageNo": 0, "pageSize": 10, "deviceIds": devices[2:]}
-
-
-async def test_a_deleted_device_is_in_no_group(door: Door) -> None:
-    devices = await ids(door, "meter-1")
-    group_id = (await a_group(door, deviceIds=devices))["id"]
-
-    await door.house.devices.delete("app-1", devices[0])
-
-    assert fit(await door.call("GET", f"{GROUPS}/{group_id}"))["curDevNum"] == 0
 
 
 async def test_another_application_named_anywhere_is_refused(door: Door) -> None:

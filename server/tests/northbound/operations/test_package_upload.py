@@ -1,4 +1,4 @@
-"""Uploading, listing, querying and deleting packages on the wire."""
+"""Uploading a package on the wire."""
 
 import errno
 import hashlib
@@ -13,23 +13,11 @@ from starlette.types import Message
 from fleetbell.adapters.blobs_folder import FolderBlobs
 from fleetbell.adapters.memory.store import MemoryStore
 from fleetbell.domain.device import Product
-from fleetbell.domain.subtask import UpgradeKind
 from fleetbell.services.package import Packages, Upload
-from server.tests.northbound.door import CATEGORY, Door, empty, fit, refused
+from server.tests.northbound.door import CATEGORY, Door, fit, refused
+from server.tests.northbound.operations.makers import CONTENT, FIELDS, files
 from server.tests.services.house import House
 from server.tests.services.test_software_zip import PAYLOAD, a_zip
-
-FIELDS = {
-    "fileType": "softwarePackage",
-    "version": "V1.1.10",
-    "name": "meter",
-    "deviceType": "WaterMeter",
-    "model": "WM10",
-    "manufacturerName": "Acme",
-    "protocolType": "DDI",
-    "description": "Reads \N{GREEK SMALL LETTER MU}l",
-}
-CONTENT = bytes(range(256)) * 8 + b"\r\n--X\r\n--X--\r\n"
 
 
 def part(name: str, value: bytes, *, file_name: str | None = None) -> bytes:
@@ -47,10 +35,6 @@ def form(*parts: bytes, end: bytes = b"--XY--\r\n") -> dict[str, Any]:
 
 def fields(**other: str) -> list[bytes]:
     return [part(name, value.encode()) for name, value in {**FIELDS, **other}.items()]
-
-
-def files(door: Door) -> list[str]:
-    return [path.name for path in (door.house.folder / "packages").iterdir()]
 
 
 async def test_an_upload_answers_what_is_known_of_the_package(door: Door) -> None:
@@ -76,17 +60,6 @@ async def test_an_upload_answers_what_is_known_of_the_package(door: Door) -> Non
     assert door.house.blobs.path(answer["fileId"]).read_bytes() == CONTENT
     package = door.house.packages.get("app-1", answer["fileId"])
     assert (package.file_name, package.product) == ("meter.swu", Product("Acme", "WaterMeter", "WM10"))
-
-
-async def test_a_query_shows_the_documented_fields_only(door: Door) -> None:
-    uploaded = fit(await door.call("POST", CATEGORY, data=FIELDS, files={"file": ("a.swu", CONTENT)}))
-
-    answer = fit(await door.call("GET", f"{CATEGORY}/{uploaded['fileId']}"))
-
-    documented = {
-        name: value for name, value in uploaded.items() if name not in ("size", "sha256", "sha1", "md5")
-    }
-    assert answer == documented
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 100_000])
@@ -275,55 +248,6 @@ async def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     assert "the disk has no room" in refused(answer, 503, "120001")
     assert files(door) == []
     assert fit(await door.call("GET", CATEGORY))["totalCount"] == 0
-
-
-async def test_packages_are_listed_by_every_filter(door: Door) -> None:
-    one = await door.house.package(version="1", product=Product("Acme", "Water Meter", "WM10"))
-    two = await door.house.package(version="2", kind=UpgradeKind.FIRMWARE)
-    await door.house.package(application_id="app-2")
-
-    async def found(**filters: str) -> list[str]:
-        return [item["fileId"] for item in fit(await door.call("GET", CATEGORY, params=filters))["data"]]
-
-    assert await found() == [one.file_id, two.file_id]
-    assert await found(fileType="firmwarePackage") == [two.file_id]
-    assert await found(version="1") == [one.file_id]
-    assert await found(manufacturerName="Acme", deviceType="Water Meter", model="WM10") == [one.file_id]
-    assert await found(model="WM11") == []
-
-
-async def test_a_page_of_packages_says_which_it_is(door: Door) -> None:
-    packages = [await door.house.package(version=str(number)) for number in range(3)]
-
-    page = fit(await door.call("GET", f"{CATEGORY}?pageNo=1&pageSize=2"))
-
-    assert list(page) == ["data", "pageNo", "pageSize", "totalCount"]
-    assert [item["fileId"] for item in page["data"]] == [packages[2].file_id]
-    assert (page["pageNo"], page["pageSize"], page["totalCount"]) == (1, 2, 3)
-    refused(await door.call("GET", f"{CATEGORY}?pageSize=101"), 400, "123029")
-    refused(await door.call("GET", f"{CATEGORY}?fileType=zip"), 400, "120015")
-
-
-async def test_a_package_is_deleted_once(door: Door) -> None:
-    package = await door.house.package()
-    path = f"{CATEGORY}/{package.file_id}"
-
-    empty(await door.call("DELETE", path), 200)
-
-    sentence = refused(await door.call("DELETE", path), 404, "123002")
-    assert sentence.startswith("Device or package file not found. ")
-    refused(await door.call("GET", path), 404, "123002")
-    assert files(door) == []
-
-
-async def test_a_package_that_an_open_task_needs_stays(door: Door) -> None:
-    device, package = await door.house.device(), await door.house.package()
-    await door.house.tasks.create("app-1", package.kind, package.file_id, [device.device_id])
-
-    sentence = refused(await door.call("DELETE", f"{CATEGORY}/{package.file_id}"), 400, "120015")
-
-    assert "needs package" in sentence
-    assert files(door) == [package.file_id]
 
 
 async def test_a_software_zip_describes_itself(door: Door) -> None:
