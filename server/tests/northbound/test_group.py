@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from server.tests.northbound.door import ADD, GROUPS, MEMBERS, REMOVE, Door, fit, refused
-from server.tests.northbound.operations.makers import a_group, ids
+from server.tests.northbound.operations.makers import a_group, device_ids
 
 
 async def test_devices_come_and_go(door: Door) -> None:
-    devices = await ids(door, "meter-1", "meter-2", "meter-3")
+    devices = await device_ids(door, "meter-1", "meter-2", "meter-3")
     group_id = (await a_group(door))["id"]
     body = {"accessAppId": None, "devGroupId": group_id, "deviceIds": devices}
 
@@ -37,7 +37,7 @@ async def test_another_application_named_anywhere_is_refused(door: Door) -> None
 
 
 async def test_what_is_wrong_with_a_group_has_its_documented_code(door: Door) -> None:
-    [device] = await ids(door, "meter-1")
+    [device] = await device_ids(door, "meter-1")
     made = await a_group(door, maxDevNum=1, deviceIds=[device])
     other = await door.house.device("meter-2")
 
@@ -59,7 +59,7 @@ async def test_what_is_wrong_with_a_group_has_its_documented_code(door: Door) ->
 
 
 async def test_what_is_wrong_with_its_devices_has_its_documented_code(door: Door) -> None:
-    [device] = await ids(door, "meter-1")
+    [device] = await device_ids(door, "meter-1")
     full = await a_group(door, maxDevNum=1, deviceIds=[device])
     other = (await door.house.device("meter-2")).device_id
 

@@ -3,7 +3,7 @@
 import pytest
 
 from server.tests.northbound.door import NOTIFICATIONS, STREAM, Door, fit, refused
-from server.tests.northbound.operations.makers import make, pulled
+from server.tests.northbound.operations.makers import make_notifications, pulled
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ async def test_parameters_that_cannot_be_are_refused(door: Door, query: str) -> 
 
 
 async def test_a_cursor_that_has_expired_is_told(door: Door) -> None:
-    await make(door, "a", "b")
+    await make_notifications(door, "a", "b")
     first = fit(await door.call("GET", NOTIFICATIONS))["items"][0]["webhook_id"]
     await door.house.store.write(lambda tx: tx.expire_notifications(before_ms=2**50, most=9))
 

@@ -22,11 +22,11 @@ async def a_group(door: Door, name: str = "hall", **more: Any) -> dict[str, Any]
     return made
 
 
-async def ids(door: Door, *node_ids: str) -> list[str]:
+async def device_ids(door: Door, *node_ids: str) -> list[str]:
     return [(await door.house.device(name)).device_id for name in node_ids]
 
 
-FIELDS = {
+PACKAGE_FIELDS = {
     "fileType": "softwarePackage",
     "version": "V1.1.10",
     "name": "meter",
@@ -36,10 +36,10 @@ FIELDS = {
     "protocolType": "DDI",
     "description": "Reads \N{GREEK SMALL LETTER MU}l",
 }
-CONTENT = bytes(range(256)) * 8 + b"\r\n--X\r\n--X--\r\n"
+PACKAGE_CONTENT = bytes(range(256)) * 8 + b"\r\n--X\r\n--X--\r\n"
 
 
-def files(door: Door) -> list[str]:
+def package_files(door: Door) -> list[str]:
     return [path.name for path in (door.house.folder / "packages").iterdir()]
 
 
@@ -51,7 +51,9 @@ async def a_task(door: Door, *, count: int = 2, policy: Any = None) -> tuple[str
     return fit(await door.call("POST", SOFTWARE, json=body))["operationId"], ids
 
 
-async def make(door: Door, *bodies: str, by: str = "app-1", notify_type: str = STATE_CHANGE) -> None:
+async def make_notifications(
+    door: Door, *bodies: str, by: str = "app-1", notify_type: str = STATE_CHANGE
+) -> None:
     made = [
         a_notification(body, application_id=by, notify_type=notify_type, device_id=f"dev-{body}")
         for body in bodies

@@ -1,11 +1,11 @@
 """Making a device group on the wire."""
 
 from server.tests.northbound.door import GROUPS, Door, fit
-from server.tests.northbound.operations.makers import a_group, ids
+from server.tests.northbound.operations.makers import a_group, device_ids
 
 
 async def test_a_new_group_answers_the_documented_fields(door: Door) -> None:
-    devices = await ids(door, "meter-1", "meter-2")
+    devices = await device_ids(door, "meter-1", "meter-2")
 
     made = await a_group(door, description="the hall", maxDevNum=9, deviceIds=devices)
 

@@ -5,11 +5,11 @@ import asyncio
 from starlette.types import Message
 
 from server.tests.northbound.door import NOTIFICATIONS, STREAM, Door, fit, refused
-from server.tests.northbound.operations.makers import make
+from server.tests.northbound.operations.makers import make_notifications
 
 
 async def test_a_stream_begins_behind_the_last_event_that_was_seen(door: Door) -> None:
-    await make(door, "a", "b")
+    await make_notifications(door, "a", "b")
     first = fit(await door.call("GET", NOTIFICATIONS))["items"][0]["webhook_id"]
     door.house.notifications.end_streams()  # after what there is
 

@@ -1,7 +1,7 @@
 """Deleting a package on the wire."""
 
 from server.tests.northbound.door import CATEGORY, Door, empty, refused
-from server.tests.northbound.operations.makers import files
+from server.tests.northbound.operations.makers import package_files
 
 
 async def test_a_package_is_deleted_once(door: Door) -> None:
@@ -13,7 +13,7 @@ async def test_a_package_is_deleted_once(door: Door) -> None:
     sentence = refused(await door.call("DELETE", path), 404, "123002")
     assert sentence.startswith("Device or package file not found. ")
     refused(await door.call("GET", path), 404, "123002")
-    assert files(door) == []
+    assert package_files(door) == []
 
 
 async def test_a_package_that_an_open_task_needs_stays(door: Door) -> None:
@@ -23,4 +23,4 @@ async def test_a_package_that_an_open_task_needs_stays(door: Door) -> None:
     sentence = refused(await door.call("DELETE", f"{CATEGORY}/{package.file_id}"), 400, "120015")
 
     assert "needs package" in sentence
-    assert files(door) == [package.file_id]
+    assert package_files(door) == [package.file_id]

@@ -1,11 +1,13 @@
 """Showing one package on the wire."""
 
 from server.tests.northbound.door import CATEGORY, Door, fit
-from server.tests.northbound.operations.makers import CONTENT, FIELDS
+from server.tests.northbound.operations.makers import PACKAGE_CONTENT, PACKAGE_FIELDS
 
 
 async def test_a_query_shows_the_documented_fields_only(door: Door) -> None:
-    uploaded = fit(await door.call("POST", CATEGORY, data=FIELDS, files={"file": ("a.swu", CONTENT)}))
+    uploaded = fit(
+        await door.call("POST", CATEGORY, data=PACKAGE_FIELDS, files={"file": ("a.swu", PACKAGE_CONTENT)})
+    )
 
     answer = fit(await door.call("GET", f"{CATEGORY}/{uploaded['fileId']}"))
 

@@ -15,7 +15,7 @@ from fleetbell.adapters.memory.store import MemoryStore
 from fleetbell.domain.device import Product
 from fleetbell.services.package import Packages, Upload
 from server.tests.northbound.door import CATEGORY, Door, fit, refused
-from server.tests.northbound.operations.makers import CONTENT, FIELDS, files
+from server.tests.northbound.operations.makers import PACKAGE_CONTENT, PACKAGE_FIELDS, package_files
 from server.tests.services.house import House
 from server.tests.services.test_software_zip import PAYLOAD, a_zip
 
@@ -34,11 +34,13 @@ def form(*parts: bytes, end: bytes = b"--XY--\r\n") -> dict[str, Any]:
 
 
 def fields(**other: str) -> list[bytes]:
-    return [part(name, value.encode()) for name, value in {**FIELDS, **other}.items()]
+    return [part(name, value.encode()) for name, value in {**PACKAGE_FIELDS, **other}.items()]
 
 
 async def test_an_upload_answers_what_is_known_of_the_package(door: Door) -> None:
-    answer = fit(await door.call("POST", CATEGORY, data=FIELDS, files={"file": ("meter.swu", CONTENT)}))
+    answer = fit(
+        await door.call("POST", CATEGORY, data=PACKAGE_FIELDS, files={"file": ("meter.swu", PACKAGE_CONTENT)})
+    )
 
     assert answer == {
         "fileId": answer["fileId"],
@@ -52,19 +54,19 @@ async def test_an_upload_answers_what_is_known_of_the_package(door: Door) -> Non
         "description": "Reads \N{GREEK SMALL LETTER MU}l",
         "date": "20261120T100000Z",
         "uploadTime": "20261120T100000Z",
-        "size": len(CONTENT),
-        "sha256": hashlib.sha256(CONTENT).hexdigest(),
-        "sha1": hashlib.sha1(CONTENT).hexdigest(),
-        "md5": hashlib.md5(CONTENT).hexdigest(),
+        "size": len(PACKAGE_CONTENT),
+        "sha256": hashlib.sha256(PACKAGE_CONTENT).hexdigest(),
+        "sha1": hashlib.sha1(PACKAGE_CONTENT).hexdigest(),
+        "md5": hashlib.md5(PACKAGE_CONTENT).hexdigest(),
     }
-    assert door.house.blobs.path(answer["fileId"]).read_bytes() == CONTENT
+    assert door.house.blobs.path(answer["fileId"]).read_bytes() == PACKAGE_CONTENT
     package = door.house.packages.get("app-1", answer["fileId"])
     assert (package.file_name, package.product) == ("meter.swu", Product("Acme", "WaterMeter", "WM10"))
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 100_000])
 async def test_a_form_may_be_cut_anywhere_and_its_fields_may_follow_the_file(door: Door, size: int) -> None:
-    body = b"".join([part("file", CONTENT, file_name="meter.swu"), *fields(), b"--XY--\r\nfarewell"])
+    body = b"".join([part("file", PACKAGE_CONTENT, file_name="meter.swu"), *fields(), b"--XY--\r\nfarewell"])
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     messages: list[Message] = [
         {"type": "http.request", "body": piece, "more_body": index + 1 < len(pieces)}
@@ -76,26 +78,26 @@ async def test_a_form_may_be_cut_anywhere_and_its_fields_may_follow_the_file(doo
     )
 
     assert sent[0]["status"] == 200
-    [file_name] = files(door)
-    assert (door.house.folder / "packages" / file_name).read_bytes() == CONTENT
-    assert door.house.packages.get("app-1", file_name).description == FIELDS["description"]
+    [file_name] = package_files(door)
+    assert (door.house.folder / "packages" / file_name).read_bytes() == PACKAGE_CONTENT
+    assert door.house.packages.get("app-1", file_name).description == PACKAGE_FIELDS["description"]
 
 
 async def test_unknown_fields_are_passed_over(door: Door) -> None:
-    file = part("file", CONTENT, file_name="a.swu")
+    file = part("file", PACKAGE_CONTENT, file_name="a.swu")
 
     fit(await door.call("POST", CATEGORY, **form(*fields(colour="blue", sha256=""), file)))
 
 
 async def test_a_digest_that_is_given_must_fit(door: Door) -> None:
-    file = part("file", CONTENT, file_name="a.swu")
-    right = hashlib.sha256(CONTENT).hexdigest()
+    file = part("file", PACKAGE_CONTENT, file_name="a.swu")
+    right = hashlib.sha256(PACKAGE_CONTENT).hexdigest()
 
     fit(await door.call("POST", CATEGORY, **form(*fields(sha256=right), file)))
     wrong = await door.call("POST", CATEGORY, **form(*fields(sha256="0" * 64), file))
 
     assert right in refused(wrong, 400, "120015")
-    assert len(files(door)) == 1
+    assert len(package_files(door)) == 1
 
 
 BAD_FORMS: dict[str, dict[str, Any]] = {
@@ -137,7 +139,7 @@ async def test_a_form_that_cannot_be_leaves_nothing(door: Door, name: str) -> No
     answer = await door.call("POST", CATEGORY, **BAD_FORMS[name])
 
     assert refused(answer, 400, "120015").startswith("Bad request error. ")
-    assert files(door) == []
+    assert package_files(door) == []
     assert fit(await door.call("GET", CATEGORY))["totalCount"] == 0
 
 
@@ -196,17 +198,17 @@ async def test_a_large_file_is_never_held_in_memory(door: Door) -> None:
         tracemalloc.stop()
 
     assert sent[0]["status"] == 200
-    assert (door.house.folder / "packages" / files(door)[0]).stat().st_size == count * len(chunk)
+    assert (door.house.folder / "packages" / package_files(door)[0]).stat().st_size == count * len(chunk)
     assert most_bytes < 2 * 1024 * 1024
 
 
 async def test_an_application_that_goes_away_in_the_middle_leaves_nothing(door: Door) -> None:
-    body = b"".join([*fields(), part("file", CONTENT, file_name="a.swu")])
+    body = b"".join([*fields(), part("file", PACKAGE_CONTENT, file_name="a.swu")])
     seen: list[list[str]] = []
 
     def messages() -> Any:
         yield {"type": "http.request", "body": body, "more_body": True}
-        seen.append(files(door))
+        seen.append(package_files(door))
         yield {"type": "http.disconnect"}
 
     sent = await door.raw(
@@ -214,12 +216,12 @@ async def test_an_application_that_goes_away_in_the_middle_leaves_nothing(door: 
     )
 
     assert [len(names) for names in seen] == [1]
-    assert files(door) == []
+    assert package_files(door) == []
     assert sent == []
 
 
 async def test_an_upload_that_falls_silent_is_refused_and_leaves_nothing(door: Door) -> None:
-    body = b"".join([*fields(), part("file", CONTENT, file_name="a.swu")])
+    body = b"".join([*fields(), part("file", PACKAGE_CONTENT, file_name="a.swu")])
 
     sent = await door.raw(
         "POST",
@@ -231,7 +233,7 @@ async def test_an_upload_that_falls_silent_is_refused_and_leaves_nothing(door: D
     assert sent[0]["status"] == 400
     assert b"bytes arrived in 0.2 s, and an upload has to bring 16384" in sent[1]["body"]
     assert (b"connection", b"close") in sent[0]["headers"]
-    assert files(door) == []
+    assert package_files(door) == []
 
 
 async def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
@@ -243,10 +245,12 @@ async def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     door = Door(house)
     await door.let_in("app-1")
 
-    answer = await door.call("POST", CATEGORY, data=FIELDS, files={"file": ("a.swu", CONTENT)})
+    answer = await door.call(
+        "POST", CATEGORY, data=PACKAGE_FIELDS, files={"file": ("a.swu", PACKAGE_CONTENT)}
+    )
 
     assert "the disk has no room" in refused(answer, 503, "120001")
-    assert files(door) == []
+    assert package_files(door) == []
     assert fit(await door.call("GET", CATEGORY))["totalCount"] == 0
 
 
