@@ -34,7 +34,8 @@ To write it anew:
     FLEETBELL_CODES=docs/reference/northbound-codes.md .venv/bin/pytest -q -n 0 server/tests/northbound
 
 For each call of [the door](northbound.md): the statuses and codes that it answers, and one test that sends
-what earns them. Documented codes that are not here cannot occur; that page says why.
+what earns them. The folder `operations` has a module of tests for each call. Documented codes that are not
+here cannot occur; that page says why.
 """
 
 Earned = tuple[str, str, int, str]  # method, path, status, code

@@ -8,6 +8,7 @@ import pytest
 
 from fleetbell.northbound.errors import FAULTS, TABLE, Family
 from fleetbell.northbound.openapi import OPERATIONS
+from server.tests.northbound.routes import modules
 
 HERE = Path(__file__).parent
 PAGE = (HERE.parents[2] / "docs/reference/northbound-codes.md").read_text()
@@ -28,6 +29,12 @@ def test_the_page_has_every_call_with_a_success_and_no_other() -> None:
     assert {(method, path) for method, path, *_ in ROWS} == set(OPERATIONS)
     for call, operation in OPERATIONS.items():
         assert (*call, operation.status, "(none)") in {row[:4] for row in ROWS}, call
+
+
+def test_the_success_of_a_call_is_earned_in_the_module_of_that_call() -> None:
+    for method, path, status, code, test in ROWS:
+        if (status, code) == (OPERATIONS[method, path].status, "(none)"):
+            assert test.startswith(f"operations/{modules()[method, path]}::"), (method, path)
 
 
 @pytest.mark.parametrize("family", Family, ids=lambda family: family.value)
