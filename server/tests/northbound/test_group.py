@@ -36,28 +36,6 @@ async def test_another_application_named_anywhere_is_refused(door: Door) -> None
         refused(await door.call("GET", f"{MEMBERS}?devGroupId={group_id}&{query}"), 403, "100217")
 
 
-async def test_what_is_wrong_with_a_group_has_its_documented_code(door: Door) -> None:
-    [device] = await device_ids(door, "meter-1")
-    made = await a_group(door, maxDevNum=1, deviceIds=[device])
-    other = await door.house.device("meter-2")
-
-    async def create(status: int, code: str, **body: Any) -> None:
-        refused(await door.call("POST", GROUPS, json={"name": "yard", **body}), status, code)
-
-    await create(400, "50400", name=None)
-    await create(400, "50400", maxDevNum=-1)
-    await create(200, "100602", name="hall")
-    await create(200, "100601", maxDevNum=1, deviceIds=[device, other.device_id])
-    await create(400, "100609", deviceIds=[f"dev-{number}" for number in range(1001)])
-    await create(404, "100403", deviceIds=["dev-9"])
-    path = f"{GROUPS}/{made['id']}"
-    yard = await a_group(door, "yard")
-    refused(await door.call("PUT", path, json={"name": ""}), 400, "50400")
-    refused(await door.call("PUT", path, json={"name": "yard"}), 200, "100602")
-    fit(await door.call("POST", ADD, json={"devGroupId": yard["id"], "deviceIds": [device, other.device_id]}))
-    refused(await door.call("PUT", f"{GROUPS}/{yard['id']}", json={"maxDevNum": 1}), 200, "100601")
-
-
 async def test_what_is_wrong_with_its_devices_has_its_documented_code(door: Door) -> None:
     [device] = await device_ids(door, "meter-1")
     full = await a_group(door, maxDevNum=1, deviceIds=[device])
