@@ -6,7 +6,7 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from fleetbell_sdk.frameworks._head import Head, read_head
-from fleetbell_sdk.receiver import Reply
+from fleetbell_sdk.reply import Reply
 
 START = b"POST /push HTTP/1.1\r\n"
 LIMIT = 65536

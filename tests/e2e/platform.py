@@ -15,8 +15,9 @@ from typing import Any
 
 import trustme
 
+from fleetbell_sdk.context import Context
 from fleetbell_sdk.frameworks.standalone import serve
-from fleetbell_sdk.receiver import Context, Receiver
+from fleetbell_sdk.receiver import Receiver
 from fleetbell_sdk.wire import (
     FirmwareResult,
     FirmwareStateChanged,

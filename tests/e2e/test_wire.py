@@ -18,7 +18,7 @@ from standardwebhooks import Webhook
 from fleetbell_sdk.async_client import AsyncClient
 from fleetbell_sdk.connection import FileType
 from fleetbell_sdk.frameworks.standalone import Push, Server
-from fleetbell_sdk.receiver import Reply
+from fleetbell_sdk.reply import Reply
 from fleetbell_sdk.wire import UPGRADE_TYPES
 from tests.e2e.certificates import issued
 from tests.e2e.device import Device, device

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Token,
     )
     from fleetbell_sdk.client import Client
+    from fleetbell_sdk.context import Context
     from fleetbell_sdk.errors import (
         ApiRefused,
         ConnectionFailed,
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     )
     from fleetbell_sdk.key_set import KeySet, read_key_set
     from fleetbell_sdk.notification import Notification, NotificationPage
-    from fleetbell_sdk.receiver import AsyncReceiver, Context, Receiver, Reply
+    from fleetbell_sdk.receiver import AsyncReceiver, Receiver
+    from fleetbell_sdk.reply import Reply
     from fleetbell_sdk.signature import (
         Ed25519Missing,
         KeyInvalid,
@@ -146,7 +148,9 @@ _MODULES: Final = {
         "TaskUnfinished",
         "TimedOut",
     ],
-    "receiver": ["AsyncReceiver", "Context", "Receiver", "Reply"],
+    "context": ["Context"],
+    "receiver": ["AsyncReceiver", "Receiver"],
+    "reply": ["Reply"],
     "notification": ["Notification", "NotificationPage"],
     "key_set": ["KeySet", "read_key_set"],
     "signature": [

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fleetbell_sdk.frameworks._request import length_of
-from fleetbell_sdk.receiver import Reply
+from fleetbell_sdk.reply import Reply
 
 __all__ = ["HEAD_LIMIT_BYTES", "Head", "read_head"]
 

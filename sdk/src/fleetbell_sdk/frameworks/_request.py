@@ -5,7 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from fleetbell_sdk.receiver import Receiver, Reply
+from fleetbell_sdk.receiver import Receiver
+from fleetbell_sdk.reply import Reply
 
 __all__ = [
     "BROKEN_OFF",

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from typing import Any
 
 from fleetbell_sdk.frameworks._request import NOT_POSTED, elsewhere, length_of, refuse_path
-from fleetbell_sdk.receiver import AsyncReceiver, Receiver, Reply
+from fleetbell_sdk.receiver import AsyncReceiver, Receiver
+from fleetbell_sdk.reply import Reply
 
 __all__ = ["asgi_application", "started"]
 

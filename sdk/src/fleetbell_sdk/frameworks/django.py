@@ -11,7 +11,8 @@ from typing import Any, overload
 
 from fleetbell_sdk.frameworks import wsgi
 from fleetbell_sdk.frameworks._request import BROKEN_OFF, NOT_POSTED, length_of
-from fleetbell_sdk.receiver import AsyncReceiver, Receiver, Reply
+from fleetbell_sdk.receiver import AsyncReceiver, Receiver
+from fleetbell_sdk.reply import Reply
 
 try:
     from django.core.exceptions import RequestDataTooBig

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from fleetbell_sdk.frameworks import wsgi
 from fleetbell_sdk.frameworks._request import length_of, refuse_asynchronous
-from fleetbell_sdk.receiver import Receiver, Reply
+from fleetbell_sdk.receiver import Receiver
+from fleetbell_sdk.reply import Reply
 
 try:
     import flask

@@ -32,7 +32,8 @@ from fleetbell_sdk.frameworks._request import (
     refuse_path,
     refuse_port,
 )
-from fleetbell_sdk.receiver import Receiver, Reply
+from fleetbell_sdk.receiver import Receiver
+from fleetbell_sdk.reply import Reply
 
 __all__ = ["Push", "Server", "serve"]
 

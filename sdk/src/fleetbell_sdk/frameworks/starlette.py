@@ -12,7 +12,8 @@ from contextlib import AbstractAsyncContextManager
 
 from fleetbell_sdk.frameworks._request import BROKEN_OFF, length_of
 from fleetbell_sdk.frameworks.asgi import started
-from fleetbell_sdk.receiver import AsyncReceiver, Receiver, Reply
+from fleetbell_sdk.receiver import AsyncReceiver, Receiver
+from fleetbell_sdk.reply import Reply
 
 try:
     from starlette.requests import ClientDisconnect, Request

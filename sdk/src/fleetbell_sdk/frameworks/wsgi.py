@@ -18,7 +18,8 @@ from fleetbell_sdk.frameworks._request import (
     refuse_asynchronous,
     refuse_path,
 )
-from fleetbell_sdk.receiver import Receiver, Reply
+from fleetbell_sdk.receiver import Receiver
+from fleetbell_sdk.reply import Reply
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

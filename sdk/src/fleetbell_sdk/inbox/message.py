@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from fleetbell_sdk.receiver import Context
+from fleetbell_sdk.context import Context
 from fleetbell_sdk.wire import OtherMessage, PushMessage
 
 __all__ = ["Arrival", "Claim", "Failed", "Gap", "InboxUnusable", "Kept", "Stock"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from fleetbell_sdk.context import Context
 from fleetbell_sdk.inbox.lanes import Waiting
 from fleetbell_sdk.inbox.message import Arrival
-from fleetbell_sdk.receiver import Context
 
 __all__ = ["LOADED", "NEW", "PLACES", "values_of", "waiting_of"]
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from fleetbell_sdk import wire
+from fleetbell_sdk.context import Context
 from fleetbell_sdk.errors import ApiRefused, ConnectionFailed, FleetbellError, PlatformFailed, RateExceeded
 from fleetbell_sdk.inbox.message import Arrival, Claim, Gap, lane_of, storable
 from fleetbell_sdk.inbox.port import Inbox
-from fleetbell_sdk.receiver import Context
 from fleetbell_sdk.wire import MessageUnreadable, PushMessage
 
 __all__ = ["AsyncPlatform", "Handling", "Notification", "Platform", "Transaction", "Workers", "arrival_of"]

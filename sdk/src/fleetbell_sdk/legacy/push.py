@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from urllib.parse import parse_qsl
 
 from fleetbell_sdk.frameworks.standalone import Push, Server, server_context
-from fleetbell_sdk.receiver import BODY_LIMIT_BYTES, Reply
+from fleetbell_sdk.receiver import BODY_LIMIT_BYTES
+from fleetbell_sdk.reply import Reply
 from fleetbell_sdk.signature import (
     KeySetUnavailable,
     PublicKey,

@@ -10,7 +10,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from fleetbell_sdk.connection import Authority, trust
-from fleetbell_sdk.receiver import AsyncReceiver, Receiver, Reply
+from fleetbell_sdk.receiver import AsyncReceiver, Receiver
+from fleetbell_sdk.reply import Reply
 from fleetbell_sdk.testing.signing import Keys, Message, Signed, signed
 
 __all__ = ["deliver", "deliver_async", "post", "post_asgi", "post_wsgi"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from fleetbell_sdk.receiver import Reply
+from fleetbell_sdk.reply import Reply
 from fleetbell_sdk.testing.posting import post
 from fleetbell_sdk.testing.signing import Delivery, Signed
 
