@@ -257,7 +257,8 @@ def test_a_group_is_filled_and_upgraded(shell: Shell, tmp_path: Path) -> None:
     assert task["tally"]["total"] == 1
     assert "north" in shell("group list")
     assert shell.json("group change hall --name yard --most 1")["devices_most"] == 1
-    assert "the group takes 1 devices" in shell("group add yard --all", code=1)
+    full = shell("group add yard --all", code=1)
+    assert full == "fleetbell: the group takes 1 devices; let it take more, or name fewer\n"
     shell("group delete yard")
     assert "There is no device group" not in shell("group list")  # it is a remark
     assert shell.json("group list") == []
@@ -425,6 +426,26 @@ def test_an_endpoint_that_asks_who_calls_passes_once_the_application_has_a_clien
         shell(f"endpoint test {url} {OPEN}")
 
     assert "fleetbell app client-certificate set meters" in said
+
+
+@pytest.mark.parametrize("what", ["device", "package", "task", "endpoint", "group", "delivery"])
+def test_a_list_for_an_application_that_is_not_there_is_not_merely_empty(shell: Shell, what: str) -> None:
+    shell("app create", "Meters")
+
+    assert "there is no application 'metres'" in shell(f"{what} list --app metres", code=1)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("endpoint chaos 1 --off --duplicate 0.5", "--off ends chaos, and takes no delay and no share"),
+        ("delivery replay 1 --all", "name one delivery, or choose several by --device and the like or --all"),
+    ],
+)
+def test_two_options_of_which_one_would_be_passed_over_are_refused(
+    shell: Shell, line: str, said: str
+) -> None:
+    assert said in shell(line, code=1)
 
 
 def test_an_endpoint_that_is_not_there_is_said_so(shell: Shell) -> None:

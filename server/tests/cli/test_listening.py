@@ -183,6 +183,27 @@ async def test_a_program_that_is_down_is_waited_for_and_told_of_once(
     assert said == [f"{trial.url} does not answer (nothing listens there); it is tried again until it does"]
 
 
+async def test_a_program_without_tls_at_an_https_url_is_told_from_one_that_is_down(
+    sock: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+    monkeypatch.setattr(listening, "remark", said.put_nowait)
+    trial = Trial(sock)
+    trial.url = trial.url.replace("http", "https")
+    trial.program.take = a_plain_refusal  # type: ignore[method-assign]
+
+    async with trial.program.serving(sock), trial.listening():
+        assert "it does not speak TLS; perhaps the URL should be http" in await said.get()
+
+
+async def a_plain_refusal(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """What a server for plain HTTP has to say to a TLS greeting."""
+    await reader.read(1)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    await writer.drain()
+    writer.close()
+
+
 async def test_a_program_that_breaks_off_is_posted_the_same_again(sock: socket.socket) -> None:
     trial = Trial(sock)
     trial.program.breaks = 2

@@ -100,6 +100,8 @@ async def list_(*, most: int = 50, json: bool = False, which: Which = ALL, place
         raise Failed(f"--most is 1 or more, not {most}")
     async with operator(place.settings().settings) as door:
         found, more = await _found(door, which.query(), most)
+        if not found:
+            await door.only(which.app)
     if json:
         print_json(found)
         return
@@ -224,8 +226,8 @@ async def replay(
         One JSON object instead of a line.
     """
     query = which.query()
-    if delivery is not None and query:
-        raise Failed("name one delivery, or choose several by --device and the like, not both")
+    if delivery is not None and (query or all):
+        raise Failed("name one delivery, or choose several by --device and the like or --all, not both")
     if delivery is None and not query and not all:
         raise Failed("say which: a number, --device and the like, or --all")
     async with operator(place.settings().settings) as door:

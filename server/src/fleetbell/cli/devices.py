@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from cyclopts import App
 
-from fleetbell.cli.door import Operator, Query, operator
+from fleetbell.cli.door import Operator, operator
 from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import Failed, ago, ahead, print_facts, print_json, print_table
 from fleetbell.operator.views.device import DeviceToAdd, DeviceView
@@ -78,9 +78,8 @@ async def list_(*, app: str | None = None, json: bool = False, place: Place = HE
     json: bool
         One JSON list instead of a table.
     """
-    query: Query = {} if app is None else {"application_id": app}
     async with operator(place.settings().settings) as door:
-        found = await door.pages("/devices", Items[DeviceView], query)
+        found = await door.pages("/devices", Items[DeviceView], await door.only(app))
     if json:
         print_json(found)
         return

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
+from urllib.parse import quote
 
 import httpx2
 import msgspec
@@ -90,6 +91,13 @@ class Operator:
             case several:
                 ids = ", ".join(each.application_id for each in several)
                 raise Failed(f"there are several applications; name one with --app: {ids}")
+
+    async def only(self, application_id: str | None) -> Query:
+        """What chooses the things of one application, which there must be; of all for None."""
+        if application_id is None:
+            return {}
+        await self.get(f"/applications/{quote(application_id, safe='')}", ApplicationView)
+        return {"application_id": application_id}
 
     async def _sent(
         self,

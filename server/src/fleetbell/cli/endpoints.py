@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from fleetbell.cli.door import Operator, Query, operator
+from fleetbell.cli.door import Operator, operator
 from fleetbell.cli.examination import examine
 from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import (
@@ -165,6 +165,9 @@ async def chaos(
     off: bool
         End it now.
     """
+    least_s, most_s = delay
+    if off and any((least_s, most_s, duplicate, reorder, refuse)):
+        raise Failed("--off ends chaos, and takes no delay and no share; leave out one or the other")
     async with operator(place.settings().settings) as door:
         number = await number_of(door, endpoint)
         path = f"/endpoints/{number}"
@@ -173,7 +176,6 @@ async def chaos(
             found = await door.get(path, EndpointView)
             say(f"Nothing goes wrong on purpose any more at {found.url}.")
             return
-        least_s, most_s = delay
         wanted = ChaosToMake(
             delay_least_s=least_s,
             delay_most_s=most_s,
@@ -206,8 +208,7 @@ async def number_of(door: Operator, endpoint: str) -> int:
 
 
 async def _all(door: Operator, application_id: str | None) -> list[EndpointView]:
-    query: Query = {} if application_id is None else {"application_id": application_id}
-    return (await door.get("/endpoints", Items[EndpointView], query)).items
+    return (await door.get("/endpoints", Items[EndpointView], await door.only(application_id))).items
 
 
 def state(endpoint: EndpointView) -> str:

@@ -72,9 +72,8 @@ async def list_(*, app: str | None = None, json: bool = False, place: Place = HE
     json: bool
         One JSON list instead of a table.
     """
-    query: Query = {} if app is None else {"application_id": app}
     async with operator(place.settings().settings) as door:
-        found = await door.pages("/groups", Items[GroupView], query)
+        found = await door.pages("/groups", Items[GroupView], await door.only(app))
     if json:
         print_json(found)
         return
@@ -268,9 +267,7 @@ async def _sent(door: Operator, group: GroupView, verb: str, ids: list[str]) -> 
 
 async def _found(door: Operator, named: str, application_id: str | None) -> GroupView:
     """The group with this name, else with this id."""
-    query: Query = {"name": named}
-    if application_id is not None:
-        query = {**query, "application_id": application_id}
+    query: Query = {**await door.only(application_id), "name": named}
     match await door.pages("/groups", Items[GroupView], query):
         case [only]:
             return only

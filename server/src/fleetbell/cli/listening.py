@@ -7,6 +7,8 @@ is waited for. What is handed on was signed a moment ago, as a push would be; wh
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
@@ -161,12 +163,25 @@ class Forward:
             )
         except httpx2.TransportError as error:
             if not self._is_told:
-                why = "nothing listens there" if isinstance(error, httpx2.ConnectError) else _named(error)
-                remark(f"{self._url} does not answer ({why}); it is tried again until it does")
+                remark(f"{self._url} does not answer ({_why(error)}); it is tried again until it does")
             self._is_told = True
             return None
         self._is_told = False
         return Answer(answer.status_code, (time.monotonic_ns() - began_ns) // 1_000_000)
+
+
+def _why(error: httpx2.TransportError) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        match cause:
+            case ConnectionRefusedError():
+                return "nothing listens there"
+            case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
+                return "it does not speak TLS; perhaps the URL should be http"
+            case socket.gaierror():
+                return "its host was not found; check its spelling"
+        cause = cause.__cause__ or cause.__context__
+    return _named(error)
 
 
 def _named(error: Exception) -> str:

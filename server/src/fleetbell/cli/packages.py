@@ -94,7 +94,7 @@ async def list_(*, app: str | None = None, json: bool = False, place: Place = HE
         One JSON list instead of a table.
     """
     async with operator(place.settings().settings) as door:
-        found = await door.pages("/packages", Items[PackageView], _of(app))
+        found = await door.pages("/packages", Items[PackageView], await door.only(app))
     if json:
         print_json(found)
         return
@@ -158,7 +158,3 @@ def _check(file: Path, version: str, kind: Kind) -> None:
         raise Failed(
             "package upload needs --version, what devices run after it; only a software zip says it by itself"
         )
-
-
-def _of(application_id: str | None) -> Query:
-    return {} if application_id is None else {"application_id": application_id}

@@ -9,7 +9,7 @@ from cyclopts import App
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fleetbell.cli.devices import device_ids
-from fleetbell.cli.door import Operator, Query, operator
+from fleetbell.cli.door import Operator, operator
 from fleetbell.cli.place import HERE, PLAIN, Place
 from fleetbell.cli.terminal import Failed, ago, ahead, err, print_json, print_table, remark, say
 from fleetbell.domain.task import TARGETS_MOST
@@ -163,9 +163,10 @@ async def list_(
     json: bool
         One JSON list instead of a table.
     """
-    wanted = {"application_id": app, "status": status}
-    query: Query = {name: value for name, value in wanted.items() if value is not None}
     async with operator(place.settings().settings) as door:
+        query = await door.only(app)
+        if status is not None:
+            query = {**query, "status": status}
         found = await door.pages("/tasks", Items[TaskView], query)
     if json:
         print_json(found)

@@ -115,7 +115,7 @@ class Groups:
             if not changed.has_room_for(0):
                 raise GroupFull(
                     f"the group has {group.device_count} devices; "
-                    "set maxDevNum to at least that, or remove some"
+                    "let it take at least as many, or remove some"
                 )
             tx.save_group(changed)
             return changed
@@ -186,7 +186,7 @@ def _filled(tx: Transaction, group: Group, device_ids: Sequence[str]) -> Group:
         group, device_count=group.device_count + tx.add_group_devices(group.group_id, device_ids)
     )
     if not filled.has_room_for(0):
-        raise GroupFull(f"the group takes {group.devices_most} devices; raise its maxDevNum, or name fewer")
+        raise GroupFull(f"the group takes {group.devices_most} devices; let it take more, or name fewer")
     return filled
 
 
