@@ -465,6 +465,7 @@ def test_an_endpoint_that_is_not_there_is_said_so(shell: Shell) -> None:
         ("app create", "app create needs NAME; see fleetbell app create --help"),
         ("app create Water meters", "has no use for 'meters'; words that belong together need quotes"),
         ("app rotate-secret app-1 wrong", 'Choose from: "login", "signing", "gateway"'),
+        ("task list --status done", 'Choose from: "wait", "processing", "success", "failed", "stop"'),
         ("package upload", "package upload needs FILE"),
         ("package upload a.bin --versio 1", "Unknown option: --versio. Did you mean --version?"),
         (

@@ -138,7 +138,7 @@ def test_who_goes_through_what_is_told_in_a_line_for_each_part() -> None:
         ("", "f.toml: it has no [[fate]]"),
         ("fate = []", "f.toml has no [[fate]]"),
         ("devices = 0\n[[fate]]\nname = 'slow'", "f.toml, line 1: devices is a whole number from 1"),
-        ("devices = '9'\n[[fate]]\nname = 'slow'", "f.toml, line 1: devices does not fit: expected `int |"),
+        ("devices = '9'\n[[fate]]\nname = 'slow'", "f.toml, line 1: devices is a whole number, not a text"),
         (
             "device = 9\n[[fate]]\nname = 'slow'",
             "f.toml, line 1: there is no key 'device' (perhaps devices)",
@@ -147,12 +147,12 @@ def test_who_goes_through_what_is_told_in_a_line_for_each_part() -> None:
             "# a comment\n[[fate]]\nname = 'slow'\n\n[[fate]]\n\nname = 'low-batery'",
             "f.toml, line 7: there is no fate 'low-batery' (perhaps low-battery)",
         ),
-        ("[[fate]]\nname = 'x9'", "f.toml, line 2: there is no fate 'x9'"),
+        ("[[fate]]\nname = 'x9'", "f.toml, line 2: there is no fate 'x9'; --scenario list shows"),
         ("\n[[fate]]\ncount = 3", "f.toml, line 2: a [[fate]] needs a name"),
         ("[[fate]]\nname = 'slow'\ncuont = 3", "f.toml, line 3: there is no key 'cuont' (perhaps count)"),
         (
             "[[fate]]\nname = 'slow'\ncount = '3'",
-            "f.toml, line 3: count does not fit: expected `int | null`",
+            "f.toml, line 3: count is a whole number, not a text",
         ),
         ("[[fate]]\nname = 'slow'\ncount = 0", "f.toml, line 3: count is a whole number from 1, not 0"),
         ("[[fate]]\nname = 'slow'\nshare = 2", "f.toml, line 3: share is above 0 and at most 1, not 2.0"),
@@ -160,7 +160,12 @@ def test_who_goes_through_what_is_told_in_a_line_for_each_part() -> None:
             "[[fate]]\nname = 'slow'\ncount = 2\nshare = 0.2",
             "f.toml, line 4: a fate has count or share, not both",
         ),
-        ("[[fate]]\nname = 'no-code'\nat = 'noon'", "f.toml, line 3: at does not fit: invalid enum value"),
+        ("fate = 5", "f.toml, line 1: fate is a list, not a whole number"),
+        ("[[fate]]\nname = 'no-code'\nat = 5", "f.toml, line 3: at is a text, not a whole number"),
+        (
+            "[[fate]]\nname = 'no-code'\nat = 'noon'",
+            "f.toml, line 3: at is one of offered, downloading, downloaded, updating, not 'noon'",
+        ),
         (
             "[[fate]]\nname = 'slow'\ncode = 3",
             "f.toml, line 1: code, words and at belong to a fate that ends in a failure on the device",
@@ -187,5 +192,13 @@ def test_a_file_that_cannot_be_is_refused_in_one_sentence_with_its_line(content:
 def test_a_name_that_does_not_exist_is_refused_with_one_that_does(tmp_path: Path) -> None:
     with pytest.raises(Failed, match=r"no scenario and no file 'low-batery' \(perhaps low-battery\)"):
         named("low-batery")
-    with pytest.raises(Failed, match="cannot be read"):
+    with pytest.raises(Failed, match="cannot be read: Is a directory$"):
         named(str(tmp_path))
+    (tmp_path / "binary.toml").write_bytes(b"\xff")
+    with pytest.raises(Failed, match="cannot be read: it is no text$"):
+        named(str(tmp_path / "binary.toml"))
+
+
+def test_too_few_devices_are_told_at_once_how_many_all_parts_want() -> None:
+    with pytest.raises(Failed, match=f"take --devices {len(KNOWN_FATES)}$"):
+        named("every-outcome").cast(["a", "b", "c"])

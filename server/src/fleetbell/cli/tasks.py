@@ -17,7 +17,7 @@ from fleetbell.operator.views.device import DeviceView
 from fleetbell.operator.views.items import Items
 from fleetbell.operator.views.package import PackageView
 from fleetbell.operator.views.subtask import SubTaskView
-from fleetbell.operator.views.task import NewTask, TallyView, TaskView
+from fleetbell.operator.views.task import NewTask, TallyView, TaskStatusWord, TaskView
 
 app = App(name="task", help="Upgrade tasks.", default_parameter=PLAIN)
 
@@ -150,7 +150,7 @@ async def stop(operation: str, *, json: bool = False, place: Place = HERE) -> No
 
 @app.command(name="list")
 async def list_(
-    *, app: str | None = None, status: str | None = None, json: bool = False, place: Place = HERE
+    *, app: str | None = None, status: TaskStatusWord | None = None, json: bool = False, place: Place = HERE
 ) -> None:
     """List the tasks, the newest first.
 
@@ -158,7 +158,7 @@ async def list_(
     ----------
     app: str
         Only those of this application.
-    status: str
+    status: TaskStatusWord
         Only those that stand there: wait, processing, success, failed or stop.
     json: bool
         One JSON list instead of a table.

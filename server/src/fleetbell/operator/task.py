@@ -32,7 +32,7 @@ from fleetbell.operator.package import KINDS
 from fleetbell.operator.views.items import Items
 from fleetbell.operator.views.kind import Kind
 from fleetbell.operator.views.subtask import SubTaskView
-from fleetbell.operator.views.task import NewTask, TallyView, TaskView
+from fleetbell.operator.views.task import NewTask, TallyView, TaskStatusWord, TaskView
 
 TASK_STATUSES = {status.wire_name: status for status in TaskStatus}
 SUB_TASK_STATUSES = {status.wire_name: status for status in SubTaskStatus}
@@ -42,7 +42,7 @@ class TasksQuery(PagesOf, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Which tasks."""
 
     kind: Kind | None = None
-    status: Literal["wait", "processing", "success", "failed", "stop"] | None = None
+    status: TaskStatusWord | None = None
 
 
 class SubTasksQuery(Pages, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -21,6 +21,15 @@ EVERY_OUTCOME: Final = "every-outcome"
 DEVICES_UNLESS_SAID: Final = 10
 
 HEAD: Final = re.compile(r"\s*\[\[\s*fate\s*\]\]")
+MISFIT: Final = re.compile(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`")
+KINDS: Final[Mapping[str, str]] = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
 PLACE: Final = re.compile(r" - at `\$(?:\.fate\[(\d+)\])?(?:\.(\w+))?`$")
 
 
@@ -75,9 +84,13 @@ class Scenario:
         """How many devices there are to be, unless the command line says it."""
         if self.devices_said is not None:
             return self.devices_said
-        counts = [part.count for part in self.parts]
-        wanted = sum(count or 0 for count in counts)
-        return max(wanted, DEVICES_UNLESS_SAID) if None in counts or not counts else wanted
+        is_open = not self.parts or any(part.count is None for part in self.parts)
+        return max(self._counted, DEVICES_UNLESS_SAID) if is_open else self._counted
+
+    @property
+    def _counted(self) -> int:
+        """How many devices the parts want that say a number."""
+        return sum(part.count or 0 for part in self.parts)
 
     def cast(self, node_ids: Sequence[str]) -> dict[str, Part]:
         """Which device has which part; one without a part is not in it.
@@ -97,8 +110,7 @@ class Scenario:
             free = [node_id for node_id in free if node_id not in cast]
         return cast
 
-    @staticmethod
-    def _chosen(part: Part, free: Sequence[str], *, total: int) -> Sequence[str]:
+    def _chosen(self, part: Part, free: Sequence[str], *, total: int) -> Sequence[str]:
         name = part.known.name
         if part.node_id is not None:
             fit = [node_id for node_id in free if fnmatchcase(node_id, part.node_id)]
@@ -113,7 +125,7 @@ class Scenario:
         if count > len(free):
             raise Failed(
                 f"{part.where}: {name} is for {counted(count, 'device')}, {len(free)} of {total} are left; "
-                f"take --devices {total + count - len(free)}"
+                f"take --devices {max(total + count - len(free), self._counted)}"
             )
         return free[:count]
 
@@ -137,7 +149,8 @@ def named(text: str) -> Scenario:
             "--scenario list shows what there is"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise Failed(f"the scenario {text} cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise Failed(f"the scenario {text!r} cannot be read: {reason}") from error
     return read(content, file=text)
 
 
@@ -167,7 +180,10 @@ def _part(entry: _Entry, number: int, content: str, file: str) -> Part:
 
     known = KNOWN_FATES.get(entry.name)
     if known is None:
-        raise refused("name", f"there is no fate {entry.name!r}{_perhaps(entry.name, list(KNOWN_FATES))}")
+        perhaps = _perhaps(entry.name, list(KNOWN_FATES))
+        raise refused(
+            "name", f"there is no fate {entry.name!r}{perhaps}; --scenario list shows what there is"
+        )
     for key in ("count", "upgrades", "bytes_per_s"):
         value = getattr(entry, key)
         if value is not None and value < 1:
@@ -222,6 +238,11 @@ def _misfit(message: str, content: str, file: str) -> str:
         what = f"there is no key {key!r}{_perhaps(key, list(known))}"
     elif "missing required field" in what:
         what = "a [[fate]] needs a name" if number is not None else "it has no [[fate]]"
+    elif (kinds := MISFIT.fullmatch(what)) is not None:
+        wanted, got = (KINDS.get(kind, kind) for kind in kinds.groups())
+        what = f"{key or 'it'} is {wanted}, not {got}"
+    elif key == "at":
+        what = f"at is one of {', '.join(Moment)}, not {what.removeprefix('Invalid enum value ')}"
     else:
         what = f"{key or 'it'} does not fit: {what[0].lower()}{what[1:]}"
     return f"{_where(content, file, number, key)}: {what}"

@@ -10,6 +10,8 @@ from fleetbell.domain.policy import Window
 from fleetbell.domain.task import Tally, UpgradeTask
 from fleetbell.operator.views.kind import KINDS, Kind
 
+TaskStatusWord = Literal["wait", "processing", "success", "failed", "stop"]
+
 
 class WindowView(msgspec.Struct, frozen=True, kw_only=True):
     """A task that offers something to a device once its window opens."""
