@@ -59,8 +59,11 @@ nitpicky = True
 # What Python and other packages define: the site of another project would have to be fetched to link to it.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!fleetbell_sdk\.).*"),
-    (r"py:class", r".*\.(T|Handler)"),
-    (r"py:class", r"fleetbell_sdk\.inbox\.(message|port|work)\..*"),  # between a receiver and its inbox
+    (r"py:class", r".*\.(T|Handler|Database)"),
+    (
+        r"py:class",
+        r"fleetbell_sdk\.inbox\.(message|opened|port|work)\..*",
+    ),  # between a receiver and its inbox
 ]
 
 html_theme = "furo"

@@ -147,6 +147,11 @@ def offered(module: str) -> dict[str, object]:
     return {name: getattr(home, name) for name in getattr(home, "__all__", ())}
 
 
+def members_of(kind: type) -> dict[str, object]:
+    """What a class has, of its own and inherited."""
+    return {name: value for each in reversed(kind.__mro__) for name, value in vars(each).items()}
+
+
 def callables() -> dict[str, list[Callable[..., object]]]:
     """What the page may show with its parameters, by name."""
     found: dict[str, list[Callable[..., object]]] = {"receive": [Receiver.receive], "on": [Receiver.on]}
@@ -162,7 +167,7 @@ def callables() -> dict[str, list[Callable[..., object]]]:
     found |= {kind.__name__: [kind] for kind in shown}
     offers = [offered(module) for module in MODULES]
     offers += [
-        dict(vars(kind))
+        members_of(kind)
         for kind in (
             Client,
             Receiver,
@@ -175,7 +180,7 @@ def callables() -> dict[str, list[Callable[..., object]]]:
             FakePlatform,
         )
     ]
-    offers += [dict(vars(legacy.PushMessageReceiver))]
+    offers += [members_of(legacy.PushMessageReceiver)]
     for name, value in itertools.chain(*(offer.items() for offer in offers)):
         if inspect.isfunction(value):
             found.setdefault(name, []).append(value)

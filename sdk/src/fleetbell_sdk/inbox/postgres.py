@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 from fleetbell_sdk.inbox.group import Done, End, GroupWriter, Keep, Later, Park
 from fleetbell_sdk.inbox.lanes import head
 from fleetbell_sdk.inbox.message import Arrival, Claim, Failed, InboxUnusable, Kept, Stock
-from fleetbell_sdk.inbox.port import Told, always
+from fleetbell_sdk.inbox.opened import StoredInbox
 from fleetbell_sdk.inbox.rows import LOADED, NEW, PLACES, values_of, waiting_of
 
 try:
@@ -81,7 +81,7 @@ _LOADED_MOST: Final = 100  # messages of a lane among which the next one is foun
 _PRUNED_MOST: Final = 1000  # rows in one transaction
 
 
-class PostgresInbox:
+class PostgresInbox(StoredInbox[_Connection]):
     """Keeps receivers' messages in a PostgreSQL database. Nothing is opened before a receiver starts.
 
     Args:
@@ -94,11 +94,10 @@ class PostgresInbox:
     """
 
     def __init__(self, dsn: str, *, remember_days: float = 35, lease_s: float = 60.0) -> None:
+        super().__init__()
         self._dsn = dsn
         self._remember_ms = int(remember_days * 86_400_000)
         self._lease_s = lease_s
-        self._opening = threading.Lock()
-        self._opened: _Opened | None = None
 
     def __repr__(self) -> str:
         return "PostgresInbox(...)"  # the DSN may have a password
@@ -109,81 +108,10 @@ class PostgresInbox:
         Raises:
             InboxUnusable: the database cannot be reached, or the tables cannot be made.
         """
-        with self._opening:
-            if self._opened is None:
-                self._opened = _Opened(self._dsn, self._remember_ms, self._lease_s, now_s)
+        super().open(now_s)
 
-    def close(self) -> None:
-        """Write what waits to be written, let go of what is claimed, and disconnect."""
-        with self._opening:
-            opened, self._opened = self._opened, None
-        if opened is not None:
-            opened.close()
-
-    def keep(
-        self, arrivals: Sequence[Arrival], told: Told, *, cursor: str | None = None, again: bool = False
-    ) -> None:
-        """For the receiver; see the module ``port``."""
-        self._at_work.writer.put(Keep(arrivals, told, cursor, again))
-
-    def claim(self, wait_s: float, is_wanted: Callable[[], bool] = always) -> Claim | None:
-        """For the receiver; see the module ``port``."""
-        return self._at_work.claim(wait_s, is_wanted)
-
-    def wake(self) -> None:
-        """For the receiver; see the module ``port``."""
-        self._at_work.hint(None)
-
-    def done(self, claim: Claim) -> None:
-        """For the receiver; see the module ``port``."""
-        self._at_work.writer.put(Done(claim))
-
-    def later(self, claim: Claim, due_at_ms: int, *, error: str, is_gap: bool = False) -> None:
-        """For the receiver; see the module ``port``."""
-        self._at_work.writer.put(Later(claim, due_at_ms, error, is_gap))
-
-    def park(self, claim: Claim, *, error: str) -> None:
-        """For the receiver; see the module ``port``."""
-        self._at_work.writer.put(Park(claim, error))
-
-    def fill(self, claim: Claim, arrivals: Sequence[Arrival]) -> int:
-        """For the receiver; see the module ``port``."""
-        return self._at_work.fill(claim, arrivals)
-
-    def transaction(self, claim: Claim) -> contextlib.AbstractContextManager[_Connection]:
-        """For the receiver; see the module ``port``."""
-        return self._at_work.transaction(claim)
-
-    def cursor(self) -> str | None:
-        """How far notifications were pulled; None before the first."""
-        return self._at_work.cursor()
-
-    def failed(self, limit: int = 100) -> list[Failed]:
-        """The parked messages, the oldest first."""
-        return self._at_work.failed(limit)
-
-    def retry_failed(self, webhook_id: str | None = None) -> int:
-        """Let parked messages wait again, one or all; how many."""
-        return self._at_work.retry_failed(webhook_id)
-
-    def prune(self) -> int:
-        """Forget what was handled more than ``remember_days`` ago; how many."""
-        return self._at_work.prune()
-
-    def stock(self) -> Stock:
-        """Count: rows of all processes; kept and repeats of this one."""
-        return self._at_work.stock()
-
-    @property
-    def _at_work(self) -> _Opened:
-        opened = self._opened
-        if opened is None:
-            raise InboxUnusable(f"{self!r} is not open; start the receiver first")
-        if opened.process_id != os.getpid():
-            raise InboxUnusable(
-                f"{self!r} was opened before this process was forked; start the receiver in the new process"
-            )
-        return opened
+    def _open(self, now_s: Callable[[], float]) -> _Opened:
+        return _Opened(self._dsn, self._remember_ms, self._lease_s, now_s)
 
 
 class _Connections:
@@ -252,7 +180,7 @@ class _Opened:
 
     def close(self) -> None:
         self._is_closing.set()
-        self.hint(None)
+        self.wake()
         self.writer.close()
         self._renewer.join()
         with self._turn:
@@ -264,14 +192,16 @@ class _Opened:
     def now_ms(self) -> int:
         return int(self._now_s() * 1000)
 
-    def hint(self, lanes: int | None) -> None:
-        """There may be something to do in so many lanes; None lets everybody look."""
+    def hint(self, lanes: int) -> None:
+        """There may be something to do in so many lanes."""
         with self._turn:
             self._hints += 1
-            if lanes is None:
-                self._turn.notify_all()
-            else:
-                self._turn.notify(lanes)
+            self._turn.notify(lanes)
+
+    def wake(self) -> None:
+        with self._turn:
+            self._hints += 1
+            self._turn.notify_all()
 
     # What a worker asks for.
 

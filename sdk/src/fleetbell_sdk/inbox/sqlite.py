@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 from fleetbell_sdk.inbox.group import Done, End, GroupWriter, Keep, Later, Park
 from fleetbell_sdk.inbox.lanes import Lane, Lanes, Waiting, head
 from fleetbell_sdk.inbox.message import Arrival, Claim, Failed, InboxUnusable, Kept, Stock
-from fleetbell_sdk.inbox.port import Told, always
+from fleetbell_sdk.inbox.opened import StoredInbox
 from fleetbell_sdk.inbox.rows import LOADED, NEW, PLACES, values_of, waiting_of
 
 __all__ = ["SqliteInbox"]
@@ -75,7 +75,7 @@ _BUSY_S: Final = 10.0  # how long someone else's connection may hold the file
 _T = TypeVar("_T")
 
 
-class SqliteInbox:
+class SqliteInbox(StoredInbox[sqlite3.Connection]):
     """Keeps a receiver's messages in the file ``path``. Nothing is opened before the receiver starts.
 
     Args:
@@ -86,14 +86,13 @@ class SqliteInbox:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, remember_days: float = 35) -> None:
+        super().__init__()
         if str(path) in {"", ":memory:"}:
             raise ValueError(
                 "an inbox needs a file, such as SqliteInbox('inbox.db'): memory is lost in a crash"
             )
         self.path = Path(path)
         self._remember_ms = int(remember_days * 86_400_000)
-        self._opening = threading.Lock()
-        self._opened: _Opened | None = None
 
     def __repr__(self) -> str:
         return f"SqliteInbox({str(self.path)!r})"
@@ -104,81 +103,10 @@ class SqliteInbox:
         Raises:
             InboxUnusable: another process has it, or it cannot be opened.
         """
-        with self._opening:
-            if self._opened is None:
-                self._opened = _Opened(self.path, self._remember_ms, now_s)
+        super().open(now_s)
 
-    def close(self) -> None:
-        """Write what waits to be written, and close the file."""
-        with self._opening:
-            opened, self._opened = self._opened, None
-        if opened is not None:
-            opened.close()
-
-    def keep(
-        self, arrivals: Sequence[Arrival], told: Told, *, cursor: str | None = None, again: bool = False
-    ) -> None:
-        """For the receiver; see the module ``port``."""
-        self._at_work.writer.put(Keep(arrivals, told, cursor, again))
-
-    def claim(self, wait_s: float, is_wanted: Callable[[], bool] = always) -> Claim | None:
-        """For the receiver; see the module ``port``."""
-        return self._at_work.claim(wait_s, is_wanted)
-
-    def wake(self) -> None:
-        """For the receiver; see the module ``port``."""
-        self._at_work.wake()
-
-    def done(self, claim: Claim) -> None:
-        """For the receiver; see the module ``port``."""
-        self._at_work.writer.put(Done(claim))
-
-    def later(self, claim: Claim, due_at_ms: int, *, error: str, is_gap: bool = False) -> None:
-        """For the receiver; see the module ``port``."""
-        self._at_work.writer.put(Later(claim, due_at_ms, error, is_gap))
-
-    def park(self, claim: Claim, *, error: str) -> None:
-        """For the receiver; see the module ``port``."""
-        self._at_work.writer.put(Park(claim, error))
-
-    def fill(self, claim: Claim, arrivals: Sequence[Arrival]) -> int:
-        """For the receiver; see the module ``port``."""
-        return self._at_work.fill(claim, arrivals)
-
-    def transaction(self, claim: Claim) -> contextlib.AbstractContextManager[sqlite3.Connection]:
-        """For the receiver; see the module ``port``."""
-        return self._at_work.transaction(claim)
-
-    def cursor(self) -> str | None:
-        """How far notifications were pulled; None before the first."""
-        return self._at_work.cursor()
-
-    def failed(self, limit: int = 100) -> list[Failed]:
-        """The parked messages, the oldest first."""
-        return self._at_work.failed(limit)
-
-    def retry_failed(self, webhook_id: str | None = None) -> int:
-        """Let parked messages wait again, one or all; how many."""
-        return self._at_work.retry_failed(webhook_id)
-
-    def prune(self) -> int:
-        """Forget what was handled more than ``remember_days`` ago; how many."""
-        return self._at_work.prune()
-
-    def stock(self) -> Stock:
-        """Count."""
-        return self._at_work.stock()
-
-    @property
-    def _at_work(self) -> _Opened:
-        opened = self._opened
-        if opened is None:
-            raise InboxUnusable(f"{self!r} is not open; start the receiver first")
-        if opened.process_id != os.getpid():
-            raise InboxUnusable(
-                f"{self!r} was opened before this process was forked; start the receiver in the new process"
-            )
-        return opened
+    def _open(self, now_s: Callable[[], float]) -> _Opened:
+        return _Opened(self.path, self._remember_ms, now_s)
 
 
 class _HandlersConnection(sqlite3.Connection):
