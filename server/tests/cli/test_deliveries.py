@@ -57,6 +57,17 @@ def used(shell: Shell) -> Shell:
     return shell
 
 
+def test_a_device_is_chosen_by_its_node_id_too_and_one_that_is_not_there_is_said_so(used: Shell) -> None:
+    device_id = used.json("device add meter-1")["device_id"]
+    told(used.folder, (device_id, "dead", Dead(DeadReason.REFUSED)))
+
+    assert [each["device_id"] for each in used.json("delivery list --device meter-1")] == [device_id]
+    assert used.json("delivery resend --device meter-1") == {"count": 1}
+    assert used.json("delivery resend --device meter-1") == {"count": 0}
+    for line in ("delivery list", "delivery replay", "delivery resend"):
+        assert "there is no device" in used(f"{line} --device metre-1", code=1)
+
+
 def test_deliveries_are_listed_the_newest_first(used: Shell) -> None:
     lines = used("delivery list").splitlines()
 

@@ -30,6 +30,7 @@ from fleetbell.operator.views.delivery import (
     StandingWord,
     TracedView,
 )
+from fleetbell.operator.views.device import DeviceView
 from fleetbell.operator.views.notification import NotificationView
 
 app = App(name="delivery", help="Push messages: what became of them.", default_parameter=PLAIN)
@@ -49,7 +50,7 @@ class Which:
     "To this endpoint, by its number in: fleetbell endpoint list"
 
     device: str | None = None
-    "About this device, by its device id."
+    "About this device, by its id or its node id."
 
     task: str | None = None
     "About this upgrade task (operation id)."
@@ -99,9 +100,9 @@ async def list_(*, most: int = 50, json: bool = False, which: Which = ALL, place
     if most < 1:
         raise Failed(f"--most is 1 or more, not {most}")
     async with operator(place.settings().settings) as door:
-        found, more = await _found(door, which.query(), most)
+        found, more = await _found(door, await _query(door, which), most)
         if not found:
-            await door.only(which.app)
+            await _check(door, which)
     if json:
         print_json(found)
         return
@@ -123,6 +124,28 @@ async def list_(*, most: int = 50, json: bool = False, which: Which = ALL, place
     )
     if more:
         remark(f"There are more; these are the newest {most}. Choose fewer, or raise --most.")
+
+
+async def _query(door: Operator, which: Which) -> Query:
+    """The query of the door, in which a device has its id. One that was deleted is known by its id only."""
+    query = which.query()
+    if which.device is None:
+        return query
+    try:
+        return {**query, "device_id": await _device_id(door, which.device)}
+    except Failed:
+        return query
+
+
+async def _check(door: Operator, which: Which) -> None:
+    """Refuse, when nothing was found, what does not exist: nothing could be."""
+    await door.only(which.app)
+    if which.device is not None:
+        await _device_id(door, which.device)
+
+
+async def _device_id(door: Operator, name: str) -> str:
+    return (await door.get(f"/devices/{quote(name, safe='')}", DeviceView)).device_id
 
 
 async def _found(door: Operator, query: Query, most: int) -> tuple[list[DeliveryView], bool]:
@@ -225,16 +248,18 @@ async def replay(
     json: bool
         One JSON object instead of a line.
     """
-    query = which.query()
-    if delivery is not None and (query or all):
+    is_chosen = which != ALL
+    if delivery is not None and (is_chosen or all):
         raise Failed("name one delivery, or choose several by --device and the like or --all, not both")
-    if delivery is None and not query and not all:
+    if delivery is None and not is_chosen and not all:
         raise Failed("say which: a number, --device and the like, or --all")
     async with operator(place.settings().settings) as door:
         if delivery is not None:
             made = await door.post(f"/deliveries/{delivery}/replay", Replayed)
         else:
-            made = await door.post("/replays", Replayed, _chosen(query, only_dead=False))
+            made = await door.post("/replays", Replayed, _chosen(await _query(door, which), only_dead=False))
+            if not made.count:
+                await _check(door, which)
     _tell(
         made, door, json=json, none="Nothing is sent again: it waits anyway, or nobody subscribes there now."
     )
@@ -250,7 +275,9 @@ async def resend(*, json: bool = False, which: Which = ALL, place: Place = HERE)
         One JSON object instead of a line.
     """
     async with operator(place.settings().settings) as door:
-        made = await door.post("/replays", Replayed, _chosen(which.query(), only_dead=True))
+        made = await door.post("/replays", Replayed, _chosen(await _query(door, which), only_dead=True))
+        if not made.count:
+            await _check(door, which)
     _tell(made, door, json=json, none="No dead message fits.")
 
 
