@@ -439,10 +439,12 @@ def test_a_list_for_an_application_that_is_not_there_is_not_merely_empty(shell: 
     ("line", "said"),
     [
         ("endpoint chaos 1 --off --duplicate 0.5", "--off ends chaos, and takes no delay and no share"),
+        ("endpoint test receiver", "a URL such as https://receiver.example/push, not 'receiver'"),
+        ("group change hall", "say what to change: --name, --description or --most"),
         ("delivery replay 1 --all", "name one delivery, or choose several by --device and the like or --all"),
     ],
 )
-def test_two_options_of_which_one_would_be_passed_over_are_refused(
+def test_words_that_would_be_passed_over_or_mean_nothing_are_refused(
     shell: Shell, line: str, said: str
 ) -> None:
     assert said in shell(line, code=1)
@@ -466,6 +468,9 @@ def test_an_endpoint_that_is_not_there_is_said_so(shell: Shell) -> None:
         ("app create Water meters", "has no use for 'meters'; words that belong together need quotes"),
         ("app rotate-secret app-1 wrong", 'Choose from: "login", "signing", "gateway"'),
         ("task list --status done", 'Choose from: "wait", "processing", "success", "failed", "stop"'),
+        ("group create hall --most -1", "Must be >= 0"),
+        ("group change hall --most -1", "Must be >= 0"),
+        ("token create grafana --days -1", "Must be >= 0"),
         ("package upload", "package upload needs FILE"),
         ("package upload a.bin --versio 1", "Unknown option: --versio. Did you mean --version?"),
         (

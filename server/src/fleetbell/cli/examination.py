@@ -19,14 +19,18 @@ async def examine(endpoint: str, *, app: str | None = None, json: bool = False, 
     Parameters
     ----------
     endpoint: str
-        The endpoint's id, or a callback URL, which need not be subscribed yet.
+        The endpoint's number, or a callback URL, which need not be subscribed yet.
     app: str
         Whose secret, CAs and client certificate count for a URL; not needed when there is one application.
     json: bool
         One JSON object instead of lines.
     """
+    if not endpoint.isdecimal() and "://" not in endpoint:
+        raise Failed(
+            f"an endpoint is its number or a URL such as https://receiver.example/push, not {endpoint!r}"
+        )
     async with operator(place.settings().settings) as door:
-        if endpoint.isdigit():
+        if endpoint.isdecimal():
             found = await door.post(f"/endpoints/{endpoint}/test", ExaminationView)
         else:
             path = f"/applications/{await door.application_id(app)}/endpoint-tests"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import quote
 
-from cyclopts import App
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from fleetbell.cli.devices import device_ids
 from fleetbell.cli.door import Operator, Query, operator
@@ -16,6 +18,8 @@ from fleetbell.services.group import DEVICES_MOST
 
 app = App(name="group", help="Device groups.", default_parameter=PLAIN)
 
+Most = Annotated[int, Parameter(validator=Number(gte=0))]
+
 
 @app.command
 async def create(
@@ -25,7 +29,7 @@ async def create(
     all: bool = False,
     app: str | None = None,
     description: str = "",
-    most: int = 0,
+    most: Most = 0,
     json: bool = False,
     place: Place = HERE,
 ) -> None:
@@ -125,7 +129,7 @@ async def change(
     *,
     name: str | None = None,
     description: str | None = None,
-    most: int | None = None,
+    most: Most | None = None,
     app: str | None = None,
     json: bool = False,
     place: Place = HERE,
@@ -147,6 +151,8 @@ async def change(
     json: bool
         The group as one JSON object instead of a line.
     """
+    if name is None and description is None and most is None:
+        raise Failed("say what to change: --name, --description or --most")
     wanted = GroupChange(name=name, description=description, devices_most=most)
     async with operator(place.settings().settings) as door:
         found = await _found(door, group, app)

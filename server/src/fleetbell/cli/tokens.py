@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from fleetbell.cli.door import operator
 from fleetbell.cli.place import HERE, PLAIN, Place
@@ -17,7 +19,12 @@ app = App(name="token", help="Tokens of the API under /api/v1.", default_paramet
 
 @app.command
 async def create(
-    name: str, *, app: str | None = None, days: int = 365, json: bool = False, place: Place = HERE
+    name: str,
+    *,
+    app: str | None = None,
+    days: Annotated[int, Parameter(validator=Number(gte=0))] = 365,
+    json: bool = False,
+    place: Place = HERE,
 ) -> None:
     """Make a token, and print it: it is shown this once.
 
