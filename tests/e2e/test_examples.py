@@ -34,6 +34,7 @@ SERVERS = {
     "fastapi_receiver.py": (
         *("-m", "uvicorn", "fastapi_receiver:app", "--host", "127.0.0.1", "--port", "0"),
         *("--ssl-certfile", "{pem}", "--ssl-keyfile", "{pem}"),
+        *("--timeout-graceful-shutdown", "1"),  # else it waits for connections that are only kept open
     ),
 }
 LEGACY = "legacy_application.py"

@@ -79,7 +79,7 @@ async def test_a_group_takes_no_more_devices_than_it_says(house: House) -> None:
 async def test_a_limit_is_not_set_below_what_is_there(house: House) -> None:
     group = await house.groups.create("app-1", GroupWords(name="hall"), await ids(house, "m-1", "m-2"))
 
-    with pytest.raises(GroupFull, match="at least that"):
+    with pytest.raises(GroupFull, match="at least as many"):
         await house.groups.modify("app-1", group.group_id, devices_most=1)
 
     assert (await house.groups.modify("app-1", group.group_id, devices_most=2)).devices_most == 2

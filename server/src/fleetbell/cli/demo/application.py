@@ -169,7 +169,12 @@ class Application:
             try:
                 return call()
             except (ConnectionFailed, ApiRefused) as error:
-                its_state = isinstance(error, ConnectionFailed) or error.status >= 500
+                its_state = _is_its_state(error)
                 if not its_state or time.monotonic() > deadline:
                     raise
             time.sleep(AGAIN_S)
+
+
+def _is_its_state(error: ConnectionFailed | ApiRefused) -> bool:
+    """Whether the platform may answer otherwise in a moment; not when it is our client that was closed."""
+    return not error.is_lasting if isinstance(error, ConnectionFailed) else error.status >= 500
