@@ -322,6 +322,12 @@ def _fail(_db: apsw.Connection) -> None:
     raise WorkFailed
 
 
+def test_every_migration_has_a_number_of_its_own_and_none_is_missing() -> None:
+    numbers = [int(name.partition("_")[0]) for name, _ in migrate_module._migrations()]
+
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
 def test_a_migration_waits_for_another_process_that_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
