@@ -7,13 +7,13 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from fleetbell_sdk.inbox.group import Done, GroupWriter, Keep, Later, Park
 from fleetbell_sdk.inbox.message import Arrival, Claim, Failed, InboxUnusable, Stock
 from fleetbell_sdk.inbox.port import Told, always
 
-__all__ = ["Opened", "StoredInbox"]
+__all__ = ["Opened", "SameWords", "StoredInbox"]
 
 Database = TypeVar("Database", covariant=True)  # noqa: PLC0105  (a reader wants the word)
 """What a handler gets for its own work: a connection."""
@@ -35,6 +35,28 @@ class Opened(Protocol[Database]):
     def retry_failed(self, webhook_id: str | None) -> int: ...
     def prune(self) -> int: ...
     def stock(self) -> Stock: ...
+
+
+class SameWords(abc.ABC):
+    """What both databases are asked in the same words."""
+
+    _kept: int
+    _repeats: int
+
+    @abc.abstractmethod
+    def _read(self, statement: str, *values: object) -> list[Any]:
+        """The rows that a statement finds."""
+
+    def cursor(self) -> str | None:
+        [(cursor,)] = self._read("SELECT pulled_to FROM fleetbell_inbox")
+        return None if cursor is None else str(cursor)
+
+    def stock(self) -> Stock:
+        [(waiting, done, failed)] = self._read(
+            "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1),"
+            " count(*) FILTER (WHERE state = 2) FROM fleetbell_message"
+        )
+        return Stock(waiting, done, failed, self._kept, self._repeats)
 
 
 class StoredInbox(abc.ABC, Generic[Database]):

@@ -18,8 +18,8 @@ from typing import Any, Final, TypeAlias
 
 from fleetbell_sdk.inbox.group import Done, End, GroupWriter, Keep, Later, Park
 from fleetbell_sdk.inbox.lanes import head
-from fleetbell_sdk.inbox.message import Arrival, Claim, Failed, InboxUnusable, Kept, Stock
-from fleetbell_sdk.inbox.opened import StoredInbox
+from fleetbell_sdk.inbox.message import Arrival, Claim, Failed, InboxUnusable, Kept
+from fleetbell_sdk.inbox.opened import SameWords, StoredInbox
 from fleetbell_sdk.inbox.rows import LOADED, NEW, PLACES, values_of, waiting_of
 
 try:
@@ -155,7 +155,7 @@ class _Connections:
         return connection
 
 
-class _Opened:
+class _Opened(SameWords):
     """An inbox at work."""
 
     def __init__(self, dsn: str, remember_ms: int, lease_s: float, now_s: Callable[[], float]) -> None:
@@ -441,10 +441,6 @@ class _Opened:
 
     # What an application asks for.
 
-    def cursor(self) -> str | None:
-        [(cursor,)] = self._read("SELECT pulled_to FROM fleetbell_inbox")
-        return None if cursor is None else str(cursor)
-
     def failed(self, limit: int) -> list[Failed]:
         rows = self._read(
             "SELECT webhook_id, lane, tries, ended_at_ms, error, body FROM fleetbell_message"
@@ -480,13 +476,6 @@ class _Opened:
             pruned += count
             if count < _PRUNED_MOST:
                 return pruned
-
-    def stock(self) -> Stock:
-        [(waiting, done, failed)] = self._read(
-            "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1),"
-            " count(*) FILTER (WHERE state = 2) FROM fleetbell_message"
-        )
-        return Stock(waiting, done, failed, self._kept, self._repeats)
 
     def _read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with self._connections.one() as connection:

@@ -23,8 +23,8 @@ from typing import Any, Final, TypeVar
 
 from fleetbell_sdk.inbox.group import Done, End, GroupWriter, Keep, Later, Park
 from fleetbell_sdk.inbox.lanes import Lane, Lanes, Waiting, head
-from fleetbell_sdk.inbox.message import Arrival, Claim, Failed, InboxUnusable, Kept, Stock
-from fleetbell_sdk.inbox.opened import StoredInbox
+from fleetbell_sdk.inbox.message import Arrival, Claim, Failed, InboxUnusable, Kept
+from fleetbell_sdk.inbox.opened import SameWords, StoredInbox
 from fleetbell_sdk.inbox.rows import LOADED, NEW, PLACES, values_of, waiting_of
 
 __all__ = ["SqliteInbox"]
@@ -128,7 +128,7 @@ class _HandlersConnection(sqlite3.Connection):
         return None
 
 
-class _Opened:
+class _Opened(SameWords):
     """An inbox at work."""
 
     def __init__(self, path: Path, remember_ms: int, now_s: Callable[[], float]) -> None:
@@ -394,10 +394,6 @@ class _Opened:
 
     # What an application asks for.
 
-    def cursor(self) -> str | None:
-        [(cursor,)] = self._read("SELECT pulled_to FROM fleetbell_inbox")
-        return None if cursor is None else str(cursor)
-
     def failed(self, limit: int) -> list[Failed]:
         rows = self._read(
             "SELECT webhook_id, lane, tries, ended_at_ms, error, body FROM fleetbell_message"
@@ -442,13 +438,6 @@ class _Opened:
             if kept_at_ms >= before_ms:
                 return pruned  # what follows came later
             after = last
-
-    def stock(self) -> Stock:
-        [(waiting, done, failed)] = self._read(
-            "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1),"
-            " count(*) FILTER (WHERE state = 2) FROM fleetbell_message"
-        )
-        return Stock(waiting, done, failed, self._kept, self._repeats)
 
     def _read(self, statement: str, *values: object) -> list[Any]:
         with self._read_lock:
